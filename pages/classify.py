@@ -1,7 +1,5 @@
 """Classify: predictions for the user's photos, with explanations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -92,29 +90,23 @@ def examples(model: Classifier) -> None:
 
 
 def many(model: Classifier, pictures: list[Picture]) -> None:
-    """Draw all pictures with their predictions, and the selected one beside them: filter, sort, disagreement, CSV."""
+    """Draw the selected picture, and all of them beside it, below it on a phone: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
-    left, right = st.container(key="gallery").columns([1, 3], gap="medium")
-    with left:
+    selected, gallery = st.container(key="gallery").columns([3, 1], gap="medium")
+    with gallery:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
         shown = tiles.page(order, A_PAGE, "gallery_page")
-        chosen = min(st.session_state.get("chosen_picture", 0), len(pictures) - 1)
         with place:
-            tiles.show(
-                [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown],
-                "gallery_tiles",
-                lambda number: st.session_state.update(chosen_picture=shown[number]),
-                [shown.index(chosen)] if chosen in shown else [],
-                width=84,
-            )
+            made = [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown]
+            chosen = tiles.pick(made, shown, "gallery_tiles", 0)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             rows = [classifier.answer_row(names[i], answers, i) for i in order]
             rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]
             formatting.csv_button("CSV", classifier.answers_csv(rows), "predictions.csv", "csv")
             st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
-    with right:
+    with selected:
         guarded.fragment(picture_view.show_picture)(model, pictures[chosen])
 
 

@@ -1,18 +1,15 @@
 """Evaluate: strengths, mistakes, calibration and robustness of a finished run, optionally beside a second run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
 
-from cifar_core import runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, comparison, listing, robustness
+from cifar_core.evaluation import assessment, listing, robustness
+from cifar_core.evaluation import comparison as significance
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.predictions import class_figures, extreme_classes, images_in_cell, top2_accuracy, worst_cell
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.inference import calibration
@@ -20,6 +17,7 @@ from cifar_core.inference.classifier import bundled_figures, has_bundled
 from cifar_core.runs import Run
 from pages.components import (
     address,
+    comparison,
     confusion,
     data_map,
     export_panel,
@@ -36,9 +34,6 @@ TITLE = "Strengths and mistakes"
 POLL_SECONDS = 0.7
 SPLITS = {"validation": "Validation images", "test": "Test images"}
 _MISTAKES = {"label": "is", "prediction": "said", "images": "images"}  # columns, and their names in the model card
-_FILES = (
-    "status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl", "environment.json", "parent.json"
-)  # fmt: skip
 
 
 def main() -> None:
@@ -55,22 +50,24 @@ def main() -> None:
     st.title(TITLE)
     with st.grid(2, min_column_width=300):
         run = run_picker.pick(known, chosen, "evaluated")
-        other = compared_run(known, run) if run.state == "finished" else None
+        compared = run_picker.other(known, run, "beside") if run.state == "finished" else ""
+        other = Run(compared) if compared else None
     if run.state != "finished":
         unfinished(run)
         return
-    results = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
+    results = [picture_view.assessed(one) for one in (run, other) if one]
     if any("generated" in one.stored.dataset for one in results):
         words = "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos."
         st.warning(words, icon=":material/draw:")
-    note = comparison.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results})
+    note = significance.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results})
     for problem in filter(None, dict.fromkeys([note, *(problem for one in results for problem in one.problems)])):
         formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
     split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
     side_by_side(results, lambda one, number: strengths(one, split, number))
     if other:
-        stamps = (run_picker.stamp(one, *_FILES) for one in (run, other))
-        st.markdown(formatting.plain(verdict(run.id, other.id, *stamps)))
+        (pair,) = comparison.pairs([run, other])
+        names = run_picker.short_names([listing.row(run), listing.row(other)])
+        st.markdown(formatting.plain(significance.verdict(pair, names[run.id], names[other.id])))
     guarded.fragment(confusion.confusion)(results, split)
     panels(results, split)
     export_panel.export_panel(run)
@@ -100,13 +97,6 @@ def nothing_yet() -> None:
         tables.show(most, "example_mistakes", height="content", alt="The most frequent mistakes of the bundled model")
 
 
-def compared_run(known: list[Row], run: Run) -> Run | None:
-    """Draw the select box of a second finished run, stored in the URL; return the run or None."""
-    titles = run_picker.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
-    chosen = address.linked_select("Compare with", "beside", {"": "none"} | titles, "")
-    return Run(chosen) if chosen else None
-
-
 def unfinished(run: Run) -> None:
     """Show that a run cannot be evaluated yet, and the diagnosis of its metrics so far."""
     state = run.state
@@ -115,20 +105,6 @@ def unfinished(run: Run) -> None:
     st.info(words, icon=":material/hourglass:")
     run_story.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
-
-
-@st.cache_resource(max_entries=8, show_spinner="Reading the run")
-def assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
-    """Return the assessment of a run, cached until its files change."""
-    return assessment.assess(runs.Run(run_id))
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def verdict(run_id: str, other_id: str, *stamps: tuple[int, ...]) -> str:
-    """Return a sentence on whether one of two runs is better on the test images."""
-    (pair,) = comparison.compare([Run(run_id), Run(other_id)])
-    names = run_picker.short_names([listing.row(pair.a), listing.row(pair.b)])
-    return comparison.verdict(pair, names[run_id], names[other_id])
 
 
 def side_by_side(results: list[Assessment], draw: Callable[[Assessment, int], None]) -> None:
@@ -191,7 +167,8 @@ def panels(results: list[Assessment], split: str) -> None:
         ("robust", "Robustness", "blur_on", lambda: robust([one.run for one in results])),
         ("map", "Data map", "scatter_plot", lambda: data_map.section(results[0], split)),
     ):
-        panel = st.expander(title, key=key, icon=f":material/{icon}:", on_change="rerun", bind="query-params")
+        link = address.bound(key, ("true", "false"))
+        panel = st.expander(title, icon=f":material/{icon}:", on_change="rerun", **link)
         if panel.open:
             with panel:
                 show()
@@ -238,20 +215,7 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
             formatting.alert(st.info, words, ":material/info:")
         return
     formatting.text(picture_view.calibration_words(known))
-    before, after = result.reliability(split)
-    images = f"{len(result.stored.split(split).labels):,} {split} images"
-    figure = answer_charts.reliability_figure(before, after, images, 460)
-    config = formatting.figure_config(f"reliability-{split}")
-    live_chart.draw(figure, f"reliability{number}", picture_view.RELIABILITY_ALT, config)
-    error = result.test_error
-    formatting.text(
-        f"{picture_view.temperature_words(known)}: on the {split} images the expected calibration error (ECE) goes "
-        f"from {before.ece:.1%} to **{after.ece:.1%}**."
-    )
-    formatting.caption(
-        f"Root mean square calibration error on test images: {error.value:.1%} (95% interval {error.low:.1%} to "
-        f"{error.high:.1%}), bias-corrected (Kumar et al. 2019). A point's size is its number of images."
-    )
+    picture_view.reliability(result, known, split, number)
 
 
 def robust(chosen: list[Run]) -> None:
@@ -331,12 +295,9 @@ def _curves(measured: dict[str, Measured]) -> None:
 
 def _means(known: Measured) -> list[float | None]:
     """Return accuracies in percent: without corruption, mean of all corruptions, mean of each; None if not measured."""
-    each = [
-        float(np.mean(known.accuracies[name]))
-        if len(known.accuracies.get(name, ())) == len(corruption.strengths)
-        else None
-        for name, corruption in robustness.CORRUPTIONS.items()
-    ]
+    found = {name: known.accuracies.get(name, ()) for name in robustness.CORRUPTIONS}
+    strengths = {name: len(corruption.strengths) for name, corruption in robustness.CORRUPTIONS.items()}
+    each = [float(np.mean(shares)) if len(shares) == strengths[name] else None for name, shares in found.items()]
     return [formatting.percent(value) for value in (known.clean, known.mean, *each)]
 
 

@@ -1,7 +1,5 @@
 """Explore: the effect of the settings. Each section is a module; the URL stores which one is open."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Learn: guess first, then see the results of real runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -126,7 +124,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     elif name != INSIDE:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
-        augmentation_preview.panel("preview_panel", expanded=True)
+        augmentation_preview.panel(None, True)
     if name != INSIDE:
         lesson_view.runs_here(name, lesson_view.shipped(name))
     if name in CONDITIONS and guess is not None:

@@ -1,7 +1,5 @@
 """Teach: the user's own classes, learned in a second by a linear head on the frozen network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

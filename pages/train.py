@@ -1,7 +1,5 @@
 """Train: choose the settings, see the estimated cost, start, watch the run live."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st
@@ -58,7 +56,7 @@ def main() -> None:
         config = form(status)
         st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
         pinned.chooser()
-        augmentation_preview.panel("preview_panel", wanted.id if wanted else None)
+        augmentation_preview.panel(wanted.id if wanted else None)
         export_panel.import_panel()
     if wanted is not None and run is None:
         kind = "Last run" if row == run_picker.own(known)[0] else "Run"
@@ -79,7 +77,7 @@ def form(status: dict) -> TrainConfig | None:
         help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
-    if problems := knobs.invalid():
+    if problems := knobs.in_address()[1]:
         words = "The address of this page has settings without effect; those of Quick are used."
         st.warning(formatting.plain(" ".join([words, *problems])), icon=":material/warning:")
     knobs.main_sliders()
@@ -202,16 +200,7 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
 def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
     """Draw the select boxes of the run shown and the run it is compared with; return the first."""
     run = run_picker.pick(known, wanted.id, "run_choice")
-    finished = run_picker.run_titles(
-        row for row in run_picker.own(known) if row.run.id != wanted.id and row.state == "finished"
-    )
-    st.selectbox(
-        "Compare with",
-        ["", *finished],
-        format_func=lambda id_: finished.get(id_, id_ or "none"),
-        key="ghost",
-        help="The curve of an earlier run, drawn pale behind this one.",
-    )
+    run_picker.other(known, run, "ghost", "The curve of an earlier run, drawn pale behind this one.")
     return run
 
 
@@ -220,7 +209,8 @@ def show_run(run: Run) -> None:
     live = run.state in LIVE_STATES
     if live:
         st.query_params["run"] = run.id  # keeps its place on the page when it ends
-    export_panel.imported_notice(run)
+    if isinstance(run.status.get("imported"), dict):
+        st.caption(":material/upload: Imported from an archive.")
     if damaged := labels.problem(run):
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):

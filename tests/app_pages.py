@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from streamlit.components.v2.bidi_component.main import _make_trigger_id
 from streamlit.proto.BidiComponent_pb2 import BidiComponent as ComponentProto
 from streamlit.testing.v1 import AppTest
@@ -19,6 +20,7 @@ from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference import calibration
 from cifar_core.runs import Run, write_json
+from pages.components import address
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 TRAIN, CLASSIFY, EXPLORE = (f"pages/{name}.py" for name in ("train", "classify", "explore"))
@@ -57,6 +59,15 @@ def open_app(page: str = "", **query: str | list[str]) -> AppTest:
 def open_explore(**query: str) -> AppTest:
     """Return *Explore* after its first run, as the address `query` asks."""
     return open_app(EXPLORE, **query)
+
+
+def went_back(app: AppTest, **query: str) -> AppTest:
+    """Return `app` after Back or Forward in the browser to the address `query`."""
+    app.query_params.clear()
+    app.query_params.update(query)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(address, "is_history", lambda: True)
+        return sound(app.run())
 
 
 def sound(app: AppTest) -> AppTest:

@@ -3,8 +3,6 @@
 A change of a widget adds an entry to the browser's history.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -41,19 +39,6 @@ def is_history() -> bool:
     """Return whether Back or Forward caused this run; the browser then ignores changes of the URL."""
     context = get_script_run_ctx()
     return context is not None and context.is_history_navigation
-
-
-def first(key: str, read: Callable[[str | None], Any]) -> Any:
-    """Return the default of the widget `key`: `read` of its query parameter. After Back or Forward, also set it.
-
-    Call it before the widget is drawn; the widget needs no other value. After a server restart, the new session takes
-    the value that the browser shows.
-    """
-    st.session_state.setdefault(_LINKED, set()).add(key)
-    value = read(st.query_params.get(_word(key)))
-    if is_history():
-        st.session_state[key] = value
-    return value
 
 
 def linked(key: str, valid: Collection[str], default: str) -> None:
@@ -109,31 +94,43 @@ def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
     return text
 
 
-def linked_toggle(label: str, key: str) -> bool:
+def linked_toggle(label: str, key: str, **look: Any) -> bool:
     """Draw a toggle, linked to the URL."""
     if decides(key):
         value = st.query_params.get(key)
         st.session_state[key] = known(key, value, ("true", "false")) and value == "true"
-    on = st.toggle(label, key=key)
+    on = st.toggle(label, key=key, **look)
     link(key, "true" if on else "", "")
     return on
 
 
+def linked_select(
+    label: str, key: str, options: Mapping[str, str], default: str, draw: Callable[..., Any] = st.selectbox, **look: Any
+) -> str:
+    """Draw the choice of one of `options` (name -> label), by default as a select box, linked to the URL."""
+    linked(key, options, default)
+    chosen: str = draw(label, list(options), key=key, format_func=options.__getitem__, **look)
+    link(key, chosen, default)
+    return chosen
+
+
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
     """Draw a segmented control of `options` (name -> label), linked to the URL."""
-    linked(key, options, default)
-    chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__, **look)
-    chosen = chosen or default  # for mypy: never None if required
-    link(key, chosen, default)
-    return chosen
+    return linked_select(label, key, options, default, st.segmented_control, required=True, **look)
 
 
-def linked_select(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
-    """Draw a select box of `options` (name -> label), linked to the URL."""
-    linked(key, options, default)
-    chosen: str = st.selectbox(label, list(options), key=key, format_func=options.__getitem__, **look)
-    link(key, chosen, default)
-    return chosen
+def bound(key: str, valid: Collection[str], pair: bool = False) -> dict[str, Any]:
+    """Return the options of a widget that Streamlit links to the URL, and say which of its values there are ignored.
+
+    Those are all that are not `valid`, and any number of values but two if the widget takes a `pair`.
+    """
+    if decides(key):
+        values = st.query_params.get_all(key)
+        if pair and len(values) not in (0, 2):
+            notice(f"The address of this page has {key} {len(values)} times, expected two values of it.")
+        else:
+            known_of(key, values, valid)
+    return {"key": key, "bind": "query-params"}
 
 
 def linked_section(label: str, key: str, options: Mapping[str, str], default: str) -> str:

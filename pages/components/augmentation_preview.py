@@ -1,7 +1,5 @@
 """Augmentation preview on *Train* and *Learn*: one picture at each strength, with a model's predictions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -21,15 +19,11 @@ _DRAWINGS, _SEED = 20, 5
 SOURCES = {"data": "training image", "drawing": "drawing", "own": "your photo"}
 
 
-def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
+@guarded.fragment
+def panel(run_id: str | None = None, expanded: bool = False) -> None:
     """Draw the preview in an expander. The model is the finished run `run_id`, else the best finished run."""
-    guarded.fragment(_panel)(key, run_id, expanded)
-
-
-def _panel(key: str, run_id: str | None, expanded: bool) -> None:
-    place = st.expander(
-        "Augmentation preview", icon=":material/view_column:", expanded=expanded, key=key, on_change="rerun"
-    )
+    icon = ":material/view_column:"
+    place = st.expander("Augmentation preview", expanded, icon=icon, key="preview_panel", on_change="rerun")
     if place.open:
         with place:
             _preview(run_id)
@@ -52,7 +46,8 @@ def _preview(run_id: str | None) -> None:
         st.caption("Upload a picture to see it at every strength.")
         return
     model = _model(run_id)
-    st.html(_row(image, _number("draw"), model, _stamp(model)))
+    stamp = run_picker.stamp(runs.Run(model), *_FILES) if model else ()
+    st.html(_row(image, _number("draw"), model, stamp))
     known = f"The picture is labeled {truth}. " if truth else ""
     after = "Train a model to see its prediction below each picture."
     if model is not None:
@@ -93,10 +88,6 @@ def _model(run_id: str | None) -> str | None:
         return run_id
     best = listing.best(known)
     return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
-
-
-def _stamp(model: str | None) -> tuple[int, ...]:
-    return run_picker.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
 
 
 @st.cache_data(max_entries=200, show_spinner=False)

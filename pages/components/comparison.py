@@ -1,7 +1,5 @@
 """Explore, Runs: the curves of the selected runs, and their accuracy against training time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +16,7 @@ from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.runs import Run, curves
 from pages.components import address, formatting, live_chart, run_picker, tables
 
-_SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
+_SMOOTHING = {share: share for share in ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")}
 NAME_WIDTH = 320
 """Width of a column of run names, in pixels."""
 _LOOKS = {"Run": {"width": NAME_WIDTH}}
@@ -38,13 +36,9 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
         left, right = st.columns(2)
     with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:", key="more_curves"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
-        smoothing = st.select_slider(
-            "Smoothing",
-            _SMOOTHING,
-            key="smoothing",
-            width=260,
-            bind="query-params",
-            help="How much each point is averaged with those before it. Dots are not smoothed.",
+        about = "How much each point is averaged with those before it. Dots are not smoothed."
+        smoothing = address.linked_select(
+            "Smoothing", "smoothing", _SMOOTHING, "0", st.select_slider, width=260, help=about
         )
         places = {"accuracy": left, "loss": st.container()}
     for metric, place in places.items():
@@ -109,10 +103,9 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     sentence = st.container()
     base_id = st.selectbox("Baseline", ids, fastest, format_func=names.__getitem__, key="baseline", width=480)
     base = next(row for row in finished if row.run.id == base_id)
-    stamps = tuple(run_picker.stamp(row.run, "evaluation.npz") for row in finished)
-    pairs = _pairs(tuple(ids), stamps)
+    tested = pairs([row.run for row in finished])
     by_run = {
-        next(iter({pair.a.id, pair.b.id} - {base_id})): pair for pair in pairs if base_id in (pair.a.id, pair.b.id)
+        next(iter({pair.a.id, pair.b.id} - {base_id})): pair for pair in tested if base_id in (pair.a.id, pair.b.id)
     }
     best = max(finished, key=lambda row: (row.validation_accuracy or 0.0, -(row.seconds or 0.0)))
     if best is base:
@@ -134,7 +127,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     for pair in by_run.values():
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
-    compared = sum(pair.result is not None for pair in pairs)
+    compared = sum(pair.result is not None for pair in tested)
     formatting.caption(formatting.plain(f"{comparison.correction_note(compared)} McNemar's test, exact."))
 
 
@@ -174,9 +167,13 @@ def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
     return points, f"{100 * more:+.1f} points", confirmed if pair.is_significant else "no", time
 
 
+def pairs(chosen: Sequence[Run]) -> list[Pair]:
+    """Return the tests of all pairs of runs, cached by the state of their files."""
+    return _pairs(tuple(run.id for run in chosen), tuple(run_picker.stamp(run, "evaluation.npz") for run in chosen))
+
+
 @st.cache_resource(max_entries=64, show_spinner="Comparing the runs")
 def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[Pair]:
-    """Return the tests of all pairs, cached by the state of the files."""
     return comparison.compare([Run(id_) for id_ in ids])
 
 

@@ -1,7 +1,5 @@
 """Confusion matrix and image grids of *Evaluate*: images of a cell, confident mistakes, unsure correct ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import streamlit as st
 from PIL import Image
@@ -14,7 +12,6 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
-from cifar_core.inference.neighbors import Index
 from cifar_core.runs import labels
 from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
 from pages.components.tiles import Tile
@@ -68,7 +65,7 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
         f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} are predicted as {CLASSES[answer]}"
         f"{share}."
     )
-    grid(result, answers, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    grid(result, split, positions, f"cell-{split}-{label}-{answer}-{number}")
     files = {
         "confusion": lambda: assessment.confusion_csv(answers),
         "predictions": lambda: assessment.predictions_csv(result.stored, split, answers),
@@ -82,7 +79,7 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
 def extremes(result: Assessment, split: str, number: int) -> None:
     """Show confident mistakes, least confident correct images, or those outvoted by neighbors."""
     kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
-    answers, images = result.calibrated.split(split), result.images(split)
+    answers = result.calibrated.split(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and result.is_cifar10 else ''}")
     notes: dict[int, str] = {}
     if kind == "mistakes":
@@ -90,33 +87,28 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     elif kind == "lucky":
         positions = predictions.least_confident_correct(answers)
     else:
-        model = open_classifier(result.run.id)
+        model, images = open_classifier(result.run.id), result.images(split)
         if images is None or model.index is None:
             reason = "This needs the run's images and its index of training images; one of them is missing."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
         stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
-        positions, counts = _outvoted(result.run.id, split, stamp, answers, images, model, model.index)
+        positions, counts = _outvoted(result.run.id, split, stamp, answers, images, model)
         notes = {
             i: f"{n} of {predictions.NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)
         }
     if not len(positions):
         st.caption("There are no such images.")
         return
-    grid(result, answers, images, positions, f"{kind}-{split}-{number}", notes)
+    grid(result, split, positions, f"{kind}-{split}-{number}", notes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
 def _outvoted(
-    run_id: str,
-    split: str,
-    stamp: tuple[int, ...],
-    _answers: Predictions,
-    _images: np.ndarray,
-    _model: Classifier,
-    _index: Index,
+    run_id: str, split: str, stamp: tuple[int, ...], _answers: Predictions, _images: np.ndarray, _model: Classifier
 ) -> tuple[np.ndarray, np.ndarray]:
-    return predictions.outvoted_by_neighbors(_answers, _images, _model.features, _index)
+    assert _model.index is not None  # for mypy
+    return predictions.outvoted_by_neighbors(_answers, _images, _model.features, _model.index)
 
 
 def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
@@ -130,7 +122,7 @@ def examples(result: Assessment, split: str, cells: list[tuple[int, int]], numbe
 
 def _choose_cell(answers: Predictions) -> None:
     """Initialize the selected cell: from the URL ("cat-dog"), else the most frequent mistake."""
-    if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
+    if address.decides("cell_label") or "cell_answer" not in st.session_state:
         cells = {f"{label}-{answer}": (label, answer) for label in CLASSES for answer in CLASSES}
         worst = "-".join(CLASSES[i] for i in predictions.worst_cell(answers))
         cell = st.query_params.get("cell", worst)
@@ -158,32 +150,20 @@ def tile(answers: Predictions, images: np.ndarray, position: int, note: str | No
     return Tile(answer_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 
-def grid(
-    result: Assessment,
-    answers: Predictions,
-    images: np.ndarray | None,
-    positions: np.ndarray,
-    key: str,
-    notes: dict[int, str] | None = None,
-) -> None:
-    """Show the images at `positions` in pages, and an explanation of the selected one, if any."""
+def grid(result: Assessment, split: str, positions: np.ndarray, key: str, notes: dict[int, str] | None = None) -> None:
+    """Show the images at `positions` of a split in pages, and an explanation of the selected one, if any."""
     if not len(positions):
         return
+    answers, images = result.calibrated.split(split), result.images(split)
     if images is None:
         st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
         _as_table(answers, positions)
         return
     place = st.container()
     shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
-    chosen = st.session_state.get(f"looked-{key}")
     with place:
-        tiles.show(
-            [tile(answers, images, i, (notes or {}).get(i)) for i in shown],
-            f"tiles-{key}",
-            lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
-            [shown.index(chosen)] if chosen in shown else (),
-            width=84,
-        )
+        made = [tile(answers, images, i, (notes or {}).get(i)) for i in shown]
+        chosen = tiles.pick(made, shown, f"tiles-{key}")
     if chosen not in shown:
         st.caption("Choose an image to see the evidence for its prediction and its label.")
         return

@@ -73,7 +73,7 @@ def _labels(result: Assessment, split: str) -> None:
         help="Confident learning (Northcutt et al. 2021), by cleanlab: the share of confident predictions that "
         "contradict a class gives the number of images, a low probability of their label selects them.",
     )
-    confusion.grid(result, answers, result.images(split), positions, f"labels-{split}", notes)
+    confusion.grid(result, split, positions, f"labels-{split}", notes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing labels and predictions")
@@ -153,7 +153,7 @@ def _forgotten(result: Assessment, known: Dynamics) -> None:
         "next, most often first (Toneva et al. 2019). Images that are forgotten often are ambiguous or mislabeled."
     )
     notes = {i: f"forgotten {times[i]} times" if times[i] > 1 else "forgotten once" for i in positions.tolist()}
-    confusion.grid(result, result.calibrated.validation, result.images("validation"), positions, "forgotten", notes)
+    confusion.grid(result, "validation", positions, "forgotten", notes)
     with st.container(width=700):
         name = st.select_slider("Confusion matrix after", known.names, known.names[-1], key="map_epoch")
         answers = known.after(known.names.index(name))
@@ -185,6 +185,6 @@ def _chosen(run: Run) -> list[int]:
 
 def _images(result: Assessment, positions: list[int], otherwise: str, chosen: list[int]) -> None:
     st.markdown(f"**{len(chosen):,} chosen**" if chosen else otherwise)
-    answers, images = result.calibrated.validation, result.images("validation")
-    sound = np.array([i for i in positions if 0 <= i < len(answers.labels)], int)
-    confusion.grid(result, answers, images, sound, f"map-{'chosen' if chosen else 'first'}")
+    images = len(result.calibrated.validation.labels)
+    sound = np.array([i for i in positions if 0 <= i < images], int)
+    confusion.grid(result, "validation", sound, f"map-{'chosen' if chosen else 'first'}")

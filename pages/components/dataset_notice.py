@@ -1,7 +1,5 @@
 """Notice that the page uses synthetic images instead of CIFAR-10, and the download of CIFAR-10."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

@@ -1,7 +1,6 @@
 """Export of a finished run as files, and import of a run archive. Shown on Train and Evaluate."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from typing import Any
 
 import streamlit as st
@@ -12,7 +11,7 @@ from cifar_core.export import archive, exports
 from cifar_core.export.exports import FORMATS, MODELS, Format
 from cifar_core.inference import pins
 from cifar_core.runs import Run
-from pages.components import formatting, guarded, run_picker
+from pages.components import formatting, guarded, uploads
 
 _POLL_SECONDS = 0.5
 _ICONS = {
@@ -57,23 +56,13 @@ def share_buttons(run: Run) -> None:
 
 
 def import_panel() -> None:
-    """Draw the upload of a run archive, and its result."""
+    """Draw the upload of run archives."""
     panel = st.expander("Import a run", icon=":material/upload:", key="import_panel", on_change="rerun")
-    if not panel.open:
-        return
-    with panel:
-        label = "A ZIP file exported by CIFAR Studio (*Whole run*)"
-        if st.file_uploader(label, type=["zip"], key="run_archive", on_change=_import_archive) is None:
-            st.session_state.pop("import_outcome", None)
-        elif "import_outcome" in st.session_state:
-            alert, message, icon = st.session_state["import_outcome"]
-            alert(formatting.plain(message), icon=icon)
-
-
-def imported_notice(run: Run) -> None:
-    """Show a caption if the run was imported."""
-    if isinstance(run.status.get("imported"), dict):
-        st.caption(":material/upload: Imported from an archive.")
+    if panel.open:
+        with panel:
+            uploads.uploaded(
+                "ZIP files exported by CIFAR Studio (*Whole run*)", "run_archive", _import_archives, type=["zip"]
+            )
 
 
 def _models(run: Run) -> bool:
@@ -138,16 +127,8 @@ def _download(run: Run, name: str, label: str, icon: str, **look: Any) -> None:
     st.download_button(label, lambda: exports.content(run, name), exports.file_name(run, name), **look)
 
 
-def _import_archive() -> None:
-    uploaded = st.session_state["run_archive"]
-    if uploaded is None:
-        return
-    try:
-        run = archive.import_run(uploaded.getvalue())
+def _import_archives(files: Iterable[tuple[str, bytes]]) -> None:
+    for _, content in files:
+        run = archive.import_run(content)
         guarded.own(run.path)
-    except CifarError as error:
-        st.session_state["import_outcome"] = st.error, str(error), ":material/error:"
-        return
-    st.session_state["import_outcome"] = st.success, f"{run_picker.title_of(run.id)} is imported.", ":material/check:"
-    st.query_params["run"] = run.id
-    st.session_state["run_choice"] = run.id
+        st.query_params["run"] = run.id

@@ -1,6 +1,4 @@
-"""Formatting of text, numbers, times and small images."""
-
-from __future__ import annotations
+"""Formatting of text, numbers, times and small images; the files of the app's own components."""
 
 import html
 from collections.abc import Callable, Iterable, Sequence
@@ -14,11 +12,22 @@ from PIL import Image
 from cifar_core import glossary
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
-from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
 """JavaScript and CSS of the pages."""
 _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~$&"} | {":": "\\:\u2060"})
+
+
+def component(name: str, *parts: str, before: str = "", **options: Any) -> Any:
+    """Return a component made of the CSS and JavaScript files called `name`, which follow those called `parts`.
+
+    `before` is JavaScript in front of them; `options` are those of Streamlit's component.
+    """
+    css, js = (
+        "".join(path.read_text("utf-8") for part in (*parts, name) if (path := FRONTEND / f"{part}.{kind}").exists())
+        for kind in ("css", "js")
+    )
+    return st.components.v2.component(name, css=css or None, js=before + js, **options)
 
 
 def plain(text: object) -> str:
@@ -28,11 +37,6 @@ def plain(text: object) -> str:
     colon.
     """
     return str(text).translate(_MARKDOWN)
-
-
-def file_name(name: str) -> str:
-    """Return a file name as escaped text of at most 60 characters."""
-    return plain(shown_name(name))
 
 
 def images(label: object) -> str:

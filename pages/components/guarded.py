@@ -1,7 +1,5 @@
 """Login, errors as sentences, buttons whose action runs once for a double click, and fragments."""
 
-from __future__ import annotations
-
 import functools
 import runpy
 from collections import Counter
@@ -233,15 +231,10 @@ def belongs_to_others() -> Callable[[Path], bool]:
     return lambda folder: bool(me) and records.owner(folder).id != me
 
 
-def check_own(folder: Path) -> None:
-    """Raise RunError if a run or a search is another person's."""
-    if is_anothers(folder):
-        raise RunError(f"{folder.name} belongs to another person; only they can stop, change or delete it.")
-
-
 def if_own(folder: Path, action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)` on what is in `folder`. Raises RunError if that is another person's."""
-    check_own(folder)
+    if is_anothers(folder):
+        raise RunError(f"{folder.name} belongs to another person; only they can stop, change or delete it.")
     action(*arguments)
 
 

@@ -1,7 +1,5 @@
 """Explore, Head lab: moving a slider trains only the head again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -39,7 +37,8 @@ def show() -> None:
         "Only the small **head** trains here, on stored features, so that each change takes seconds. "
         "Move one slider at a time, *Head learning rate* first."
     )
-    settings = _sliders()
+    with st.container(key="lab_sliders"), st.grid(len(SLIDERS), min_column_width=150):
+        settings = Settings(**{name: _slider(name) for name in SLIDERS})
     status = cifar10.status()
     dataset_notice.show(status, False)
     if status["error"]:
@@ -63,22 +62,12 @@ def _is_settled(result: Result | None) -> bool:
     return has_ended and (_has_map() or not head_lab.is_open())
 
 
-def _sliders() -> Settings:
-    """Draw the five sliders, linked to the URL; return their values."""
-    with st.container(key="lab_sliders"), st.grid(len(SLIDERS), min_column_width=150):
-        return Settings(**{name: _slider(name) for name in SLIDERS})
-
-
 def _slider(name: str) -> Any:
+    """Draw the slider of a setting, linked to the URL; return its value."""
     knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
-    if key not in st.session_state:
+    if key not in st.session_state or address.is_history():
         st.session_state[key] = _asked(name, usual)
-    options: dict[str, Any] = {"key": key, "help": knobs.help_of(knob), "persist_state": "session"}
-    if knob.log:
-        steps = knobs.log_steps(knob, st.session_state[key])
-        value = st.select_slider(knob.title, steps, format_func=lambda step: f"{step:g}", **options)
-    else:
-        value = st.slider(knob.title, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
+    value = knobs.widget(knob, st.session_state[key], key=key, persist_state="session")
     address.link(key, f"{value:g}", f"{usual:g}")
     return value
 
@@ -101,12 +90,14 @@ def _is_under_way(settings: Settings) -> bool:
 def _tried(settings: Settings) -> list[Settings]:
     """Return the settings tried before these, oldest first; the URL stores them."""
     if "lab_tried" not in st.session_state:
-        st.session_state["lab_tried"] = []
-        for text in st.query_params.get("tried", "")[:1_000].split(","):
+        st.session_state["lab_tried"], odd = [], []
+        for text in filter(None, st.query_params.get("tried", "").split(",")[-_MOST_TRIED:]):
             try:
                 st.session_state["lab_tried"].append(Settings.parse(text))
-            except ConfigError:
-                continue
+            except ConfigError as error:
+                odd.append(str(error))
+        if odd:
+            address.notice(odd[0])
     before = [other for other in st.session_state["lab_tried"] if other != settings]
     st.session_state["lab_tried"] = [*before, settings][-_MOST_TRIED:]
     earlier = st.session_state["lab_tried"][:-1]

@@ -1,7 +1,5 @@
 """*Inside* on Classify: a picture's activations in the 17 blocks, and the images that activate a channel most."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -43,8 +41,7 @@ def show(model: Classifier, pixels: np.ndarray, others: dict[str, str], block: i
         f"Block {number + 1} has {view.count} channels of {view.side}×{view.side} positions. The eight that respond "
         "most, compared with training images (+3 σ is rare):"
     )
-    chosen = min(st.session_state.get("inside_channel", 0), inside.CHANNELS - 1)
-    tiles.show(
+    chosen = tiles.pick(
         [
             Tile(
                 answer_charts.png(_overlay(pixels, view.maps[place], _SMALL)),
@@ -54,10 +51,9 @@ def show(model: Classifier, pixels: np.ndarray, others: dict[str, str], block: i
             )
             for place, (channel, strength) in enumerate(zip(view.channels, view.strengths, strict=True))
         ],
+        range(len(view.channels)),
         "inside_channels",
-        lambda place: st.session_state.update(inside_channel=place),
-        [chosen],
-        width=82,
+        0,
     )
     _channel(model, pixels, number, view, chosen)
     _comparison(model, pixels, others)

@@ -3,9 +3,6 @@
 The URL holds each setting that differs from Quick, so a link shares the settings.
 """
 
-from __future__ import annotations
-
-import functools
 import math
 import re
 from collections.abc import Iterable
@@ -41,8 +38,9 @@ def presets(times: dict[str, str], real_images: bool) -> None:
 
     The recipe of the tutorials is a line below the tiles. Call it before the settings are drawn: a click sets them.
     """
-    for name in KNOBS:
-        address.first(name, functools.partial(_read, name))
+    for name in KNOBS:  # a new session has the URL's values as defaults: after a restart, the browser's are newer
+        if address.decides(name) and address.is_history():
+            st.session_state[name] = _read(name, st.query_params.get(name))
     with st.grid(len(PRESET_ACCURACY), min_column_width=220):
         for name, accuracy in PRESET_ACCURACY.items():
             words = [times[name]] if name in times else []
@@ -96,10 +94,6 @@ def _network() -> str:
 
 def all_settings() -> None:
     """Draw an expander with all other settings, grouped; closed, their values are those of the URL."""
-    groups: dict[str, list[Knob]] = {}
-    for knob in KNOBS.values():
-        if knob.name not in MAIN:
-            groups.setdefault(knob.group, []).append(knob)
     panel = st.expander("All settings", icon=":material/tune:", key="all_settings", on_change="rerun")
     if not panel.open:
         return
@@ -109,8 +103,9 @@ def all_settings() -> None:
             with place:
                 for title in titles:
                     st.markdown(f"**{title}**")
-                    for knob in groups[title]:
-                        _widget(knob)
+                    for knob in KNOBS.values():
+                        if knob.group == title and knob.name not in MAIN:
+                            _widget(knob)
 
 
 def configuration() -> TrainConfig:
@@ -151,8 +146,11 @@ def open_train(config: TrainConfig) -> None:
 
 
 def as_in_address(config: TrainConfig) -> TrainConfig:
-    """Return `config` with the settings in the URL. Raises ConfigError."""
-    return replace(config, **{name: _read(name, st.query_params[name]) for name in KNOBS if name in st.query_params})
+    """Return `config` with the valid settings in the URL, and say which are invalid. Raises ConfigError."""
+    values, problems = in_address()
+    for problem in problems:
+        address.notice(problem)
+    return replace(config, **values)
 
 
 def log_steps(knob: Knob, *extra: Any) -> list[Any]:
@@ -170,38 +168,31 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
 
 def _widget(knob: Knob) -> Any:
     """Draw the widget of a setting, store its value in the URL, and return it."""
-    value = _input(knob, _value(knob.name))
+    value = widget(knob, _value(knob.name))
     address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(USUAL, knob.name)))
     return value
 
 
-def _input(knob: Knob, first: Any) -> Any:
-    kind = type(knob.default)
-    label = knob.title
-    common: dict[str, Any] = {"key": knob.name, "help": help_of(knob)}
+def widget(knob: Knob, first: Any, **look: Any) -> Any:
+    """Draw the widget of a setting with the default `first`, and return its value."""
+    kind, label = type(knob.default), knob.title
+    look = {"key": knob.name, "help": help_of(knob)} | look
     if knob.name == "alpha":
-        return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)
+        return st.select_slider(label, list(knob.choices), first, format_func=_plain, **look)
     if knob.choices:
         to_text = knob.format if knob.labels else _plain
-        return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=to_text, **common)
+        return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=to_text, **look)
     if knob.pattern:
         finished = (row for row in listing.rows() if row.state == "finished")
         titles = {**knob.labels, **run_picker.run_titles(run_picker.own(finished))}
-        options = list(dict.fromkeys([*titles, first]))
-        return st.selectbox(
-            label, options, options.index(first), format_func=lambda id_: titles.get(id_, id_), **common
-        )
+        titles.setdefault(first, first)
+        return st.selectbox(label, list(titles), list(titles).index(first), format_func=titles.__getitem__, **look)
     if knob.name == "seed":
-        return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **common)
+        return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **look)
     if knob.log:
-        steps = log_steps(knob, *_known_values(knob.name))
-        return st.select_slider(label, steps, first, format_func=_plain, **common)
-    return st.slider(label, kind(knob.low), kind(knob.high), first, step=kind(knob.step), **common)
-
-
-def _known_values(name: str) -> set[Any]:
-    """Return the values that a setting's slider must contain: those of the presets, and the current one."""
-    return {getattr(config, name) for config in PRESETS.values()} | {_value(name)}
+        steps = log_steps(knob, first, *(getattr(config, knob.name) for config in PRESETS.values()))
+        return st.select_slider(label, steps, first, format_func=_plain, **look)
+    return st.slider(label, kind(knob.low), kind(knob.high), first, step=kind(knob.step), **look)
 
 
 def _plain(value: Any) -> str:
@@ -231,15 +222,16 @@ def _parsed(name: str, text: str) -> Any:
     return named[text] if text in named else knob.parse(text)
 
 
-def invalid() -> list[str]:
-    """Return a sentence for each setting in the URL whose value is invalid."""
-    problems = []
+def in_address() -> tuple[dict[str, Any], list[str]]:
+    """Return the valid settings in the URL, and a sentence for each invalid one."""
+    values, problems = {}, []
     for name in KNOBS:
-        try:
-            _parsed(name, st.query_params.get(name, _text(name, getattr(USUAL, name))))
-        except ConfigError as error:
-            problems.append(str(error))
-    return problems
+        if name in st.query_params:
+            try:
+                values[name] = _parsed(name, st.query_params[name])
+            except ConfigError as error:
+                problems.append(str(error))
+    return values, problems
 
 
 def help_of(knob: Knob) -> str:

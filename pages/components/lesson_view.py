@@ -1,7 +1,5 @@
 """The results of a lesson, and its runs on this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,14 +146,15 @@ def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Condi
         return {"layers": lesson_charts.layers_figure(_found)}
     conditions = {condition.label: _found[key] for key, condition in CONDITIONS[name].items()}
     draw = {
-        "accuracy": lambda: lesson_charts.curves_figure(conditions, "accuracy"),
-        "loss": lambda: lesson_charts.curves_figure(conditions, "loss"),
-        "histogram": lambda: lesson_charts.histogram_figure(conditions),
-        "norms": lambda: lesson_charts.norms_figure(conditions),
-        "maps": lambda: lesson_charts.maps_figure(conditions),
-        "width": lambda: lesson_charts.width_figure(conditions),
+        "histogram": lesson_charts.histogram_figure,
+        "norms": lesson_charts.norms_figure,
+        "maps": lesson_charts.maps_figure,
+        "width": lesson_charts.width_figure,
     }
-    return {figure: draw[figure]() for figure in LESSONS[name].figures}
+    return {
+        figure: draw[figure](conditions) if figure in draw else lesson_charts.curves_figure(conditions, figure)
+        for figure in LESSONS[name].figures
+    }
 
 
 def table(name: str, outcomes: Conditions) -> dict[str, list[str]]:

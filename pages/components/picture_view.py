@@ -1,7 +1,5 @@
 """One picture on *Classify*: prediction, crop and explanations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,13 @@ from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
 from cifar_core.evaluation import assessment, listing
+from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import with_fingerprint
 from cifar_core.inference import calibration, classifier, explain, model_file, pictures
 from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.classifier import Answers, Classifier
 from cifar_core.inference.pictures import Crop, Picture
+from cifar_core.runs import Run
 from cifar_core.untrusted import shown_name
 from pages.components import (
     address,
@@ -31,8 +31,10 @@ from pages.components import (
 from pages.components.tiles import Tile
 
 VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "inside": "Inside", "sure": "How sure"}
-RELIABILITY_ALT = "Share of correct predictions against predicted probability, before and after calibration."
 BUNDLED_TITLE = "bundled model"
+_FILES = (
+    "status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl", "environment.json", "parent.json"
+)  # fmt: skip
 _NEIGHBORS = 8
 _MOST_COMPARED = 3
 _TOP = 3
@@ -59,7 +61,7 @@ def show_picture(model: Classifier, picture: Picture) -> None:
     with left, st.container(key="photo"):
         uploads.crop_square(picture, crop)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(formatting.file_name(picture.name), width="stretch")
+            st.caption(formatting.plain(shown_name(picture.name)), width="stretch")
             if isinstance(crop, tuple):
                 st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=_reset, args=(picture.key,))
             pinned.pin_button(pixels, shown_name(picture.name))
@@ -292,19 +294,43 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         return
     formatting.text(calibration_words(known))
     left, right = st.columns([1.3, 1])
-    words = f"{temperature_words(known)}. This changes the probability but not the prediction."
     with left:
         if model.name == classifier.BUNDLED:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
+            formatting.text(f"{temperature_words(known)}.")
         else:
-            stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
-            figure, error = _reliability(model.name, stamp)
-            live_chart.draw(figure, "reliability", RELIABILITY_ALT)
-            words += f" {error}"
+            reliability(assessed(runs.Run(model.name)), known, "test")
     with right:
-        formatting.text(words)
         if known.out_of_distribution:
             _distance(known.out_of_distribution, answers)
+
+
+def assessed(run: Run) -> Assessment:
+    """Return the assessment of a run, cached until its files change."""
+    return _assessed(run.id, run_picker.stamp(run, *_FILES))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the run")
+def _assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
+    return assessment.assess(runs.get(run_id))
+
+
+def reliability(result: Assessment, known: Calibration, split: str, number: int = 0) -> None:
+    """Show the reliability diagram of a run, before and after temperature scaling, and its errors."""
+    before, after = result.reliability(split)
+    images = f"{len(result.stored.split(split).labels):,} {split} images"
+    figure = answer_charts.reliability_figure(before, after, images, 460)
+    alt = "Share of correct predictions against predicted probability, before and after calibration."
+    live_chart.draw(figure, f"reliability{number}", alt, formatting.figure_config(f"reliability-{split}"))
+    formatting.text(
+        f"{temperature_words(known)}: on {images} the expected calibration error (ECE) goes from "
+        f"{before.ece:.1%} to **{after.ece:.1%}**."
+    )
+    error = result.test_error
+    formatting.caption(
+        f"Root mean square calibration error on test images: {error.value:.1%} (95% interval {error.low:.1%} to "
+        f"{error.high:.1%}), bias-corrected (Kumar et al. 2019). A point's size is its number of images."
+    )
 
 
 def calibration_words(known: Calibration) -> str:
@@ -323,7 +349,7 @@ def temperature_words(known: Calibration) -> str:
     """Return how the probabilities are calibrated, as a clause."""
     return (
         f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
-        "validation images (Guo et al. 2017)"
+        "validation images (Guo et al. 2017), which changes the probability but not the prediction"
     )
 
 
@@ -345,19 +371,3 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
         f"{rates['photographs_missed']:.0%}: {rates['photographs_missed_above_90']:.0%} with a probability above 90%, "
         "the rest with a lower one."
     )
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _reliability(name: str, stamp: tuple[int, ...]) -> tuple[Any, str]:
-    """Return the reliability diagram of a run on its test images, and a sentence.
-
-    The temperature is fitted on validation images only.
-    """
-    result = assessment.assess(runs.get(name))
-    images = f"{len(result.stored.test.labels):,} test images"
-    error = result.test_error
-    words = (
-        f"On {images} the root mean square calibration error is **{error.value:.1%}** (95% interval {error.low:.1%} to "
-        f"{error.high:.1%})."
-    )
-    return answer_charts.reliability_figure(*result.reliability("test"), images), words

@@ -1,7 +1,5 @@
 """Pins: pictures whose predictions are recorded during training. Set on *Classify* and *Train*, drawn on *Train*."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -54,12 +52,9 @@ def _button(label: str, key: str, action: Callable[..., None], *arguments: Any, 
     st.button(label, key=key, on_click=guarded.attempt, args=(action, *arguments), **look)
 
 
+@guarded.fragment
 def chooser() -> None:
     """Draw the pins of the next run, with buttons to change them."""
-    guarded.fragment(_chooser)()
-
-
-def _chooser() -> None:
     count = len(chosen())
     counted = f"{count} picture{'s' * (count > 1)} pinned" if count else "pin pictures"
     with st.expander(f"Watch it learn: {counted}", icon=":material/keep:"):

@@ -1,7 +1,5 @@
 """The parts of a run: estimated duration before the start, progress afterwards."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -71,14 +69,18 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
         seconds = records.amount(run.result.get("elapsed_seconds")) or last.get("elapsed_seconds") or 0
         return f"{state.capitalize()} after {formatting.seconds(seconds)}"
     words = STAGES.get(stage, "Training")
-    return f"{words}, epoch {last['epoch']}{_planned(run, stage)}" if last.get("phase") == stage else words
+    if last.get("phase") != stage:
+        return words
+    planned = planned_epochs(run).get(stage)
+    return f"{words}, epoch {last['epoch']}" + (f" of {planned}" if planned else "")
 
 
-def _planned(run: Run, phase: str) -> str:
+def planned_epochs(run: Run) -> dict[str, int]:
+    """Return the maximum number of epochs of each phase, or an empty dict if the configuration is damaged."""
     try:
-        return f" of {run.config.epochs[phase]}"
-    except CifarError:  # a damaged configuration
-        return ""
+        return run.config.epochs
+    except CifarError:
+        return {}
 
 
 def track(outlook: Outlook) -> str:

@@ -1,7 +1,5 @@
 """Names, states and file stamps of runs for all pages, and the selection of the run that a page shows."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections import Counter
@@ -79,6 +77,14 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
     return Run(wanted)
 
 
+def other(known: list[Row], run: Run, key: str, about: str | None = None) -> str:
+    """Draw the select box of another finished run of the user, linked to the URL; return its ID, "" for none."""
+    if st.query_params.get(key) == run.id:  # it was compared with this one, and then opened
+        del st.query_params[key]
+    titles = run_titles(row for row in own(known) if row.run.id != run.id and row.state == "finished")
+    return address.linked_select("Compare with", key, {"": "none"} | titles, "", help=about)
+
+
 def nothing_yet(title: str, about: str) -> None:
     """Draw a page that needs a run if there is none: its content (`about`) and a button to *Train*."""
     st.title(title)
@@ -140,8 +146,11 @@ def local_time(run_id: str) -> str:
 
 @functools.lru_cache(maxsize=8192)
 def _local_time(utc: str, zone: str) -> str:
-    made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-    with contextlib.suppress(ValueError, ZoneInfoNotFoundError):  # a browser can send any text
+    try:
+        made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # the ID of an imported run may name any day
+        return utc
+    with contextlib.suppress(ValueError, OverflowError, OSError, ZoneInfoNotFoundError):  # a browser can send any text
         made = made.astimezone(ZoneInfo(zone))
     return f"{made.day} {made:%b %H:%M}"
 

@@ -1,7 +1,5 @@
 """The history of a run: diagnosis, contribution of each phase, effect of fine-tuning."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

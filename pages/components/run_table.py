@@ -1,7 +1,5 @@
 """Explore, Runs: all runs in one table; rename, note, star and delete a run; the trash; the best run of each user."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Sequence
@@ -79,6 +77,9 @@ def _choice(rows: Sequence[Row]) -> list[str]:
         if linked == "none" or missing < len(wanted):
             st.session_state["runs_chosen"] = wanted
             new_table()
+    elif linked is None and address.is_history():
+        st.session_state.pop("runs_chosen", None)
+        new_table()
     chosen = st.session_state.get("runs_chosen", _best(rows))
     return [id_ for id_ in chosen if id_ in known]
 
@@ -118,15 +119,14 @@ def _selected(shown: list[Row], chosen: list[str]) -> list[str]:
 
 def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> None:
     """Draw the table of all runs, with the chosen ones selected."""
-    ids = [row.run.id for row in shown]
-    differing = differing_knobs(row.config for row in shown if row.config)
-    columns = _columns(shown, differing, names)
+    ids, table = [row.run.id for row in shown], _columns(shown, names)
+    columns = {name: values for name, (values, _) in table.items()}
     facts = {name: columns[name] for name in ("name", "validation", "seconds", "state")}
     rows = [ids.index(id_) for id_ in chosen]
     tables.show(
         columns,
         f"runs_{st.session_state['runs_generation']}",
-        _looks(columns, differing),
+        {name: look for name, (_, look) in table.items()},
         lambda place: _toggle(ids[place]),
         rows,
         facts | {"Settings": [comparison.settings_in_words(row) for row in shown], "note": columns["note"]},
@@ -147,55 +147,49 @@ def _toggle(id_: str) -> None:
     new_table()
 
 
-def _columns(shown: Sequence[Row], knobs: Sequence[str], names: dict[str, str]) -> dict[str, list[Any]]:
-    """Return the table's columns. Names and notes are unescaped: cells render no Markdown."""
+def _columns(shown: Sequence[Row], names: dict[str, str]) -> dict[str, tuple[list[Any], Any]]:
+    """Return the values and the look of each column. Names and notes are unescaped: cells render no Markdown."""
     curves = [comparison.curves_of(row).curves["validation_accuracy"].y.tolist() for row in shown[:_MOST_SPARKLINES]]
+    curves += [[] for _ in shown[_MOST_SPARKLINES:]]
+    intervals = [f"{row.interval[0]:.1%} to {row.interval[1]:.1%}" if row.interval else "" for row in shown]
+    about = "Validation accuracy after each epoch, from its lowest to its highest value."
+    differing = differing_knobs(row.config for row in shown if row.config)
     return {
-        "name": [("★ " if row.labels.starred else "") + names[row.run.id] for row in shown],
-        "validation": [formatting.percent(row.validation_accuracy) for row in shown],
-        "seconds": [row.seconds and row.seconds / 60 for row in shown],
-        "curve": curves + [[] for _ in shown[_MOST_SPARKLINES:]],
-        "interval": [f"{row.interval[0]:.1%} to {row.interval[1]:.1%}" if row.interval else "" for row in shown],
-        "state": [row.state for row in shown],
-        **{f"knob_{name}": _settings(shown, name) for name in knobs},
-        "size": [row.model_bytes and row.model_bytes / 1e6 for row in shown],
-        "latency": [row.latency_ms for row in shown],
-        "note": [row.labels.note for row in shown],
-    }
-
-
-def _settings(shown: Sequence[Row], name: str) -> list[Any]:
-    """Return the values of a setting: numbers, to be sorted, or all as texts if one of them is a text."""
-    knob, values = KNOBS[name], [row.knob(name) for row in shown]
-    if any(isinstance(value, str) or value in knob.labels for value in values):
-        return ["" if value is None else knob.format(value) for value in values]
-    return values
-
-
-def _looks(columns: dict[str, list[Any]], differing: Sequence[str]) -> dict[str, Any]:
-    return {
-        "name": _text("Run", width=comparison.NAME_WIDTH),
-        "validation": _number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
-        "seconds": _number("Time", format="%.1f min", width=75, help="Training time."),
-        "curve": st.column_config.LineChartColumn(
-            "By epoch", width=100, help="Validation accuracy after each epoch, from its lowest to its highest value."
+        "name": (
+            [("★ " if row.labels.starred else "") + names[row.run.id] for row in shown],
+            _text("Run", width=comparison.NAME_WIDTH),
         ),
-        "interval": _text("95% interval", width=120),
-        "state": _text("State", width=75),
-        **{f"knob_{name}": _look(KNOBS[name], columns[f"knob_{name}"]) for name in differing},
-        "size": _number("Model file", format="%.1f MB", width=85),
-        "latency": _number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
-        "note": _text("Note", width=200),
+        "validation": (
+            [formatting.percent(row.validation_accuracy) for row in shown],
+            _number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
+        ),
+        "seconds": (
+            [row.seconds and row.seconds / 60 for row in shown],
+            _number("Time", format="%.1f min", width=75, help="Training time."),
+        ),
+        "curve": (curves, st.column_config.LineChartColumn("By epoch", width=100, help=about)),
+        "interval": (intervals, _text("95% interval", width=120)),
+        "state": ([row.state for row in shown], _text("State", width=75)),
+        **{f"knob_{name}": _setting(shown, KNOBS[name]) for name in differing},
+        "size": (
+            [row.model_bytes and row.model_bytes / 1e6 for row in shown],
+            _number("Model file", format="%.1f MB", width=85),
+        ),
+        "latency": (
+            [row.latency_ms for row in shown],
+            _number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
+        ),
+        "note": ([row.labels.note for row in shown], _text("Note", width=200)),
     }
 
 
-def _look(knob: Knob, values: list[Any]) -> Any:
-    """Return the look of a setting's column: texts, or numbers with the unit in the heading."""
-    about = knobs.help_of(knob)
-    if any(isinstance(value, str) for value in values):
-        return _text(knob.label, help=about)
+def _setting(shown: Sequence[Row], knob: Knob) -> tuple[list[Any], Any]:
+    """Return the column of a setting: numbers, with the unit in the heading, or texts if one value is a text."""
+    values, about = [row.knob(knob.name) for row in shown], knobs.help_of(knob)
+    if any(isinstance(value, str) or value in knob.labels for value in values):
+        return ["" if value is None else knob.format(value) for value in values], _text(knob.label, help=about)
     form = "localized" if isinstance(knob.default, int) else None
-    return _number(knob.title, format=form, help=about)
+    return values, _number(knob.title, format=form, help=about)
 
 
 def _signature() -> list[tuple[str, str]]:
@@ -237,8 +231,8 @@ def _run(row: Row) -> None:
             look: dict[str, Any] = {"icon": ":material/timer:", "type": "tertiary", "help": about}
             guarded.button("Measure latency", model_file.measure_latency, run, key="time", **look)
         look = {"icon": ":material/delete:", "type": "tertiary", "help": "Moves it to the trash."}
-        fixed = row.state in LIVE_STATES or is_anothers
-        guarded.button("Delete", _delete, row, key="delete", disabled=fixed, **look)
+        is_live = row.state in LIVE_STATES
+        guarded.own_button("Delete", run.path, _delete, row, key="delete", disabled=is_live, **look)
 
 
 def trash_panel() -> None:
@@ -263,7 +257,6 @@ def undo_bar() -> None:
 
 
 def _delete(row: Row) -> None:
-    guarded.check_own(row.run.path)
     trash.move_to_trash(row.run)
     st.session_state["runs_deleted"] = {row.run.id: row.name}
 

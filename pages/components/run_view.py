@@ -1,7 +1,5 @@
 """One run on *Train*: its progress, buttons, curves and results."""
 
-from __future__ import annotations
-
 import html
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ import streamlit as st
 
 from cifar_core import glossary, jobs
 from cifar_core.charts import training as training_charts
-from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions, story
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
@@ -35,14 +32,7 @@ _FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch",
 _ENDED_EARLY = "It ended before its first epoch was complete. Resume it, or use its settings for another run."
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
-_notification = st.components.v2.component(
-    "notification",
-    css="""button{all:unset;cursor:pointer;font-size:.875rem;color:var(--st-link-color);text-decoration:underline}
-        button[hidden]{display:none}
-        button:focus-visible{outline:2px solid var(--st-primary-color);outline-offset:2px}""",
-    html="<button hidden>Notify me when done</button>",
-    js=(formatting.FRONTEND / "notification.js").read_text(),
-)
+_notification = formatting.component("notification", html="<button hidden>Notify me when done</button>")
 
 
 def pace(state: str) -> float:
@@ -67,7 +57,8 @@ def panel(run: Run) -> float:
     curves, last, epochs = read(run.id, metrics_state, live)
     result = run.result if state == "finished" else {}
     is_complete = all(isinstance(result.get(name), int | float) for name in _FIGURES)
-    is_empty = not live and not len(curves.curves["validation_accuracy"].y)
+    reached = curves.curves["validation_accuracy"].y
+    is_empty = not live and not len(reached)
     with st.container(key="ended" if state in RESUMABLE_STATES else "outcome"):  # see style: the charts do not move
         top, buttons = st.columns(2, vertical_alignment="center")
         with top:
@@ -79,7 +70,8 @@ def panel(run: Run) -> float:
             st.markdown(f"## {sentence(result)}")
             next_steps(run)
         elif state != "finished":
-            st.markdown(_ENDED_EARLY if is_empty else f"## {_validation_accuracy(curves)}")
+            words = f"{reached[-1]:.1%} of the validation images correct" if len(reached) else "No epoch is complete"
+            st.markdown(_ENDED_EARLY if is_empty else f"## {words}")
         _tab_title(run, state, progress.bar(run, status, last))
     if is_empty and state != "finished":
         return seconds
@@ -88,18 +80,12 @@ def panel(run: Run) -> float:
         with place:
             live_chart.show(chart, metric)
     dashed_line(curves, live)
-    pinned.panel(run, state, sum(planned_epochs(run).values()))
+    pinned.panel(run, state, sum(progress.planned_epochs(run).values()))
     if is_complete:
         result_details(result)
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return seconds
-
-
-def _validation_accuracy(curves: Curves) -> str:
-    """Return a sentence with the latest validation accuracy."""
-    curve = curves.curves["validation_accuracy"]
-    return f"{curve.y[-1]:.1%} of the validation images correct" if len(curve.y) else "No epoch is complete"
 
 
 def notices(status: dict[str, Any]) -> None:
@@ -194,7 +180,7 @@ def tracked(run_id: str) -> CurveReader:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
     """Return a run's curves, last row and number of epochs, cached by the state of its metrics."""
-    return tracked(run_id).read(planned_epochs(Run(run_id)), not live)
+    return tracked(run_id).read(progress.planned_epochs(Run(run_id)), not live)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -221,14 +207,6 @@ def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curv
 def _charts(run_id: str, found: Curves, figures: dict[str, Any]) -> dict[str, Chart]:
     words = training_charts.metric_words
     return {name: live_chart.chart(figure, words(found, name), run_id) for name, figure in figures.items()}
-
-
-def planned_epochs(run: Run) -> dict[str, int]:
-    """Return the maximum number of epochs of each phase."""
-    try:
-        return run.config.epochs
-    except RunError:  # damaged configuration; the curves can still be drawn
-        return {}
 
 
 def worker_log(run: Run) -> None:

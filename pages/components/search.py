@@ -1,7 +1,6 @@
 """Explore, Search: many short runs with different settings. Selection of a search, and the form of a new one."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,7 +12,8 @@ from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, Range
 from pages.components import address, formatting, guarded, knobs, search_results
 
-BASES = ("quick", "standard", "classic")
+BASES = {name: name for name in ("quick", "standard", "classic")}
+UNITS = {name: name for name in ("trials", "minutes")}
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, ALL_IMAGES)
 GRID_KNOBS = ("head_learning_rate", "dropout")
 MOST_VALUES = 8
@@ -30,7 +30,6 @@ _FIRST = {
     "l2": (1e-5, 1e-4, 1e-3),
 }
 """Values selected by default."""
-_BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def show() -> None:
@@ -70,8 +69,7 @@ def _chosen(known: list[str]) -> str | None:
 
 def _open(name: str | None = None) -> None:
     st.query_params["sweep"] = name or st.session_state["search"]
-    for word in ("trial", "cell"):
-        st.query_params.pop(word, None)
+    st.query_params.pop("trial", None)
 
 
 def _new() -> None:
@@ -81,15 +79,15 @@ def _new() -> None:
         "proposes the settings and ends trials that fall behind (pruning); a grid trains every combination."
     )
     base = _base()
-    grid = st.toggle("Grid: every combination of two settings", key="search_grid", **_BOUND)
+    grid = address.linked_toggle("Grid: every combination of two settings", "search_grid")
+    labels = {name: KNOBS[name].label for name in KNOBS if name not in space.FIXED}
     chosen = st.multiselect(
         "Settings to vary",
-        [name for name in KNOBS if name not in space.FIXED],
+        list(labels),
         list(GRID_KNOBS if grid else space.DEFAULT_KNOBS),
-        format_func=lambda name: KNOBS[name].label,
+        format_func=labels.__getitem__,
         max_selections=2 if grid else None,
-        key="search_vary_grid" if grid else "search_vary",
-        **_BOUND,
+        **address.bound("search_vary_grid" if grid else "search_vary", ["", *labels.values()]),
     )
     problems = [error] if (error := cifar10.status()["error"]) else []
     ranges = []
@@ -121,63 +119,38 @@ def _new() -> None:
 def _base() -> TrainConfig:
     """Draw the settings shared by all trials; return them."""
     with st.grid(3, min_column_width=200, vertical_alignment="bottom"):
-        preset = st.selectbox(
-            "Base preset",
-            BASES,
-            key="search_preset",
-            help="The values of all settings that the search does not vary.",
-            **_BOUND,
-        )
-        images = st.select_slider(
-            "Training images per trial",
-            IMAGES,
-            5_000,
-            format_func=KNOBS["train_images"].format,
-            key="search_images",
-            **_BOUND,
-        )
-        tunes = st.toggle(
-            "Include fine-tuning",
-            key="search_fine_tune",
-            help="A trial then takes minutes instead of seconds.",
-            **_BOUND,
-        )
+        about = "The values of all settings that the search does not vary."
+        preset = address.linked_select("Base preset", "search_preset", BASES, "quick", help=about)
+        images = _slider("Training images per trial", IMAGES, 5_000, "search_images", KNOBS["train_images"].format)
+        about = "A trial then takes minutes instead of seconds."
+        tunes = address.linked_toggle("Include fine-tuning", "search_fine_tune", help=about)
     base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
     return TrainConfig(**base | ({} if tunes else {"fine_tune_epochs": 0}))
 
 
 def _goal() -> Goal:
     """Draw the stopping criterion; return it."""
-    chosen = st.segmented_control(
-        "Stop after", ["trials", "minutes"], default="trials", required=True, key="search_unit", **_BOUND
-    )
-    unit = chosen or "trials"  # None if the URL parameter is empty
+    unit = address.linked_choice("Stop after", "search_unit", UNITS, "trials")
     steps, first = (_TRIALS, 30) if unit == "trials" else (_MINUTES, 10)
-    amount = st.select_slider(unit.capitalize(), steps, first, key=f"search_{unit}", width=200, **_BOUND)
+    amount = _slider(unit.capitalize(), steps, first, f"search_{unit}", str, width=200)
     return Goal(amount) if unit == "trials" else Goal(space.MOST_TRIALS, amount * 60.0)
 
 
 def _range(knob: Knob, grid: bool, problems: list[str]) -> Range | None:
     """Draw the range of one setting; return it. If it is empty, add why to `problems` and return None."""
-    label = knob.title
-    key = f"search_{knob.name}{'_values' if grid else ''}"
-    options: dict[str, Any] = {"key": key, "help": knobs.help_of(knob), "format_func": knob.format, **_BOUND}
+    key, every, about = f"search_{knob.name}{'_values' if grid else ''}", _values(knob), knobs.help_of(knob)
     if grid or knob.choices:
-        every = _values(knob)
         first = [value for value in _FIRST.get(knob.name, every[:3]) if value in every]
-        chosen = st.multiselect(label, every, first, max_selections=MOST_VALUES, **options)
+        look = address.bound(key, ["", *map(knob.format, every)])
+        chosen = st.multiselect(
+            knob.title, every, first, max_selections=MOST_VALUES, format_func=knob.format, help=about, **look
+        )
         if chosen:
             return Range(knob.name, choices=tuple(value for value in every if value in chosen))
         problems.append(f"{knob.label}: choose some values.")
         return None
-    table, kind = space.table_range(knob.name), type(knob.default)
-    ends = kind(table.low), kind(table.high)
-    if knob.log:
-        steps = [step for step in knobs.log_steps(knob, *ends) if step >= ends[0]]
-        low, high = st.select_slider(f"{label}, logarithmic", steps, ends, **options)
-    else:
-        options.pop("format_func")
-        low, high = st.slider(label, kind(knob.low), kind(knob.high), ends, kind(knob.step), **options)
+    label, form = (f"{knob.title}, logarithmic", knob.format) if knob.log else (knob.title, knob.short)
+    low, high = _slider(label, every, _ends(knob), key, form, help=about)
     try:
         return Range(knob.name, low, high)
     except CifarError as error:
@@ -185,13 +158,25 @@ def _range(knob: Knob, grid: bool, problems: list[str]) -> Range | None:
         return None
 
 
+def _slider(label: str, steps: Sequence[Any], first: Any, key: str, form: Callable[[Any], str], **look: Any) -> Any:
+    """Draw a slider of `steps`, linked to the URL as `form` writes them; `first` is its default, a pair for a range."""
+    link = address.bound(key, [form(step) for step in steps], isinstance(first, tuple))
+    return st.select_slider(label, steps, first, format_func=form, **look, **link)
+
+
+def _ends(knob: Knob) -> tuple[Any, Any]:
+    """Return the lowest and highest value that a search tries by default."""
+    table, kind = space.table_range(knob.name), type(knob.default)
+    return kind(table.low), kind(table.high)
+
+
 def _values(knob: Knob) -> list[Any]:
-    """Return the values of `knob` offered for a grid."""
+    """Return the values of `knob` to choose from."""
     if knob.choices:
         return list(knob.choices)
     if knob.log:
-        low = space.table_range(knob.name).low
-        return [value for value in knobs.log_steps(knob, knob.default) if value >= low]
+        ends = _ends(knob)
+        return [value for value in knobs.log_steps(knob, knob.default, *ends) if value >= ends[0]]
     low, step, kind = knob.low or 0, knob.step or 1, type(knob.default)
     return [kind(round(low + number * step, 6)) for number in range(round(((knob.high or 0) - low) / step) + 1)]
 

@@ -1,7 +1,5 @@
 """Explore, Search: state, findings and trials of one search."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st
@@ -153,15 +151,15 @@ def _extend(sweep: Findings) -> None:
 
 
 def _delete_button(name: str) -> None:
-    barred = is_anothers(name)
+    place = runs.folder_beside_runs("sweeps") / name
+    barred = guarded.is_anothers(place)
     if st.button("Delete", icon=":material/delete:", key=f"delete_{name}", type="tertiary", disabled=barred):
         undo = "It cannot be restored" if studies.storage_url() else "You can undo this"
         text = f"This deletes **{formatting.plain(name)}**. {undo}. The runs of its trials stay."
-        guarded.confirm("Delete this search?", text, "delete_sure", _delete, name)
+        guarded.confirm("Delete this search?", text, "delete_sure", guarded.if_own, place, _delete, name)
 
 
 def _delete(name: str) -> None:
-    guarded.check_own(runs.folder_beside_runs("sweeps") / name)
     sweep_workers.delete(name)
     st.session_state["search_deleted"] = name
     for key in ("sweep", "trial"):
@@ -242,10 +240,19 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
     }
     if any("seed" in trial.params for trial in trials):
         columns["Seed"] = [trial.params.get("seed") for trial in trials]
-    number = st.column_config.NumberColumn
-    event = tables.show(
+    number, key = st.column_config.NumberColumn, f"trials_{sweep.name}"
+
+    def take(place: int) -> None:
+        st.query_params["trial"] = str(trials[place].number + 1)
+
+    def take_row() -> None:
+        for place in st.session_state[key]["selection"]["rows"]:
+            if place < len(trials):
+                take(place)
+
+    tables.show(
         columns,
-        f"trials_{sweep.name}",
+        key,
         {
             "Trial": number(width=50),
             "Validation": number(format="%.1f%%", width=80),
@@ -253,19 +260,14 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
             "Time": number(format="%.0f s", width=65),
             "State": {"width": 80},
         },
-        lambda place: st.query_params.update(trial=str(trials[place].number + 1)),
+        take,
         [place for place, trial in enumerate(trials) if trial is opened],
         height=min(36 * (len(trials) + 1) + 3, 330),
-        on_select="rerun",
+        on_select=take_row,
         selection_mode="single-row",
     )
-    rows = [trials[row].number for row in event["selection"]["rows"] if row < len(trials)]
     values = zip(*(map(_cell, column) for column in columns.values()), strict=True)
     formatting.csv_button("CSV", csv_text([tuple(columns), *values]), f"{sweep.name}.csv", "trials_csv")
-    before = st.session_state.get("search_row")
-    st.session_state["search_row"] = rows
-    if rows and rows != before:
-        _open(rows[0])
 
 
 def _cell(value: Any) -> Any:

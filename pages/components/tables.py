@@ -1,7 +1,5 @@
 """Tables of runs, trials and conditions; on a phone each row is a card."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,23 +20,22 @@ def show(
     chosen: Collection[int] = (),
     narrow: Mapping[str, Sequence[Any]] | None = None,
     **options: Any,
-) -> Any:
+) -> None:
     """Draw a table of `columns`, and the same rows as cards; CSS shows one of them (see style).
 
-    `looks` are Streamlit's column configurations, `options` those of `st.dataframe`; its event is returned. A tap on a
-    card calls `choose` with its row as a callback; the rows `chosen` are marked. Cards have the columns `narrow`, by
-    default those of the table.
+    `looks` are Streamlit's column configurations, `options` those of `st.dataframe`. A tap on a card calls `choose`
+    with its row as a callback; the rows `chosen` are marked. Cards have the columns `narrow`, by default those of the
+    table.
     """
     looks = {name: _explained(name, (looks or {}).get(name, {})) for name in columns}
     with st.container(key=f"wide_{key}"):
-        event = st.dataframe(columns, key=key, hide_index=True, column_config=looks, placeholder="", **options)
+        st.dataframe(columns, key=key, hide_index=True, column_config=looks, placeholder="", **options)
     with st.container(key=f"narrow_{key}"):
         narrow = narrow or columns
         rows = tiles.page(range(len(next(iter(narrow.values())))), _A_PAGE, f"page_{key}")
         cards = [_card({name: values[row] for name, values in narrow.items()}, looks) for row in rows]
         marked = [place for place, row in enumerate(rows) if row in chosen]
         tiles.show(cards, f"cards_{key}", choose and (lambda place: choose(rows[place])), marked, width=0)
-    return event
 
 
 def _explained(name: str, look: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The classes of a project on *Teach*: names and pictures, from files, camera or zip."""
 
-from __future__ import annotations
-
 import functools
 import io
 from collections.abc import Iterable
@@ -24,32 +22,7 @@ _EXAMPLE_EACH, _TEN_EACH, _EXAMPLE_FROM = 20, 40, 1_000
 _SHOWN, _THUMB = 40, 64  # newest pictures of a class, and their side in pixels
 _PROGRESS_EVERY, _SAID = 20, 8
 
-_mount = st.components.v2.component(
-    "teach",
-    css=uploads.CAMERA_CSS
-    + """
-    .teach { font: .87rem/1.4 var(--st-font) }
-    .teach ul { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; margin: 0; padding: 0;
-        max-height: 176px; overflow-y: auto }
-    .teach ul:not(:empty) { margin-bottom: .5rem }
-    .teach li { position: relative; width: 54px; height: 54px }
-    .teach li img { width: 100%; height: 100%; object-fit: cover; border-radius: 5px; display: block }
-    .teach li button { position: absolute; top: 0; right: 0; width: 24px; height: 24px; padding: 0; border: 0;
-        opacity: 0; border-radius: 0 5px 0 5px; background: rgb(0 0 0 / .65); color: #fff; cursor: pointer;
-        font: 1rem/1 var(--st-font) }
-    .teach li:hover button, .teach li button:focus-visible { opacity: 1 }
-    @media (hover: none) { .teach li button { opacity: .8 } }
-    .teach .more { display: grid; place-items: center; opacity: .75 }
-    .teach .row button { touch-action: none; user-select: none }
-    .teach .row .hold { background: var(--st-primary-color); border-color: var(--st-primary-color);
-        color: var(--st-background-color); font-weight: 600 }
-    .teach .hold:active { filter: brightness(.85) }
-    .teach video { display: block; width: min(100%, 224px); margin: .5rem 0 }
-    .teach p { margin: .3rem 0 0 } .teach p:empty { display: none }
-    .teach.live .hold { display: none }
-    """,
-    js=uploads.CAMERA_JS + (formatting.FRONTEND / "teach.js").read_text(),
-)
+_mount = formatting.component("teach", "camera")
 
 
 def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> None:
@@ -149,14 +122,16 @@ def _remove(name: str, label_name: str, key: str | None = None) -> None:
     project = projects.load(name)
     number = project.position(label_name)
     label = project.classes[number]
+    removed = [sample for sample in label.samples if key in (None, sample.key)]
+    if key and not removed:  # by the first click of two: its undo stays
+        return
     files: dict[Sample, bytes] = {}
-    for sample in label.samples:
-        if key in (None, sample.key):
-            with suppress(CifarError):  # its file is missing and cannot be restored
-                files[sample] = projects.content(name, sample.key)
+    for sample in removed:
+        with suppress(CifarError):  # its file is missing and cannot be restored
+            files[sample] = projects.content(name, sample.key)
+    projects.remove(name, label.name, key)
     words = "1 picture" if key else f"class {formatting.plain(label.name)}"
     st.session_state["teach_undo"] = name, words, label.name, number, files
-    projects.remove(name, label.name, key)
 
 
 def _put_back(*removed: Any) -> None:

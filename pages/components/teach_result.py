@@ -1,7 +1,5 @@
 """The model of a project on *Teach*: accuracy, confusion matrix, warnings, settings, export."""
 
-from __future__ import annotations
-
 import functools
 import html
 from collections.abc import Callable

@@ -1,36 +1,15 @@
 """Clickable pictures with short texts: samples, galleries, neighbors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import streamlit as st
 
 from pages.components import formatting
 
 # Titles and notes are text, never HTML. The browser enlarges 32x32 pictures, so few bytes are sent.
-_mount = st.components.v2.component(
-    "tiles",
-    css="""
-    .tiles { display: grid; gap: .75rem; align-items: start; margin: 0; padding: 2px }
-    .tile { all: unset; box-sizing: border-box; font: .87rem/1.35 var(--st-font); color: var(--st-text-color) }
-    .tile img { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 6px;
-        margin-bottom: .25rem }
-    .tile img.small { image-rendering: pixelated }
-    .tile b, .tile span { display: block; overflow-wrap: anywhere }
-    .right { color: var(--st-green-text-color) } .wrong { color: var(--st-red-text-color) }
-    .unusual { color: var(--st-orange-text-color) }
-    .card { padding: .6rem .8rem; border: 1px solid var(--st-border-color); border-radius: 6px }
-    button.tile { cursor: pointer }
-    button.card[aria-pressed=true] { outline: 2px solid var(--st-primary-color) }
-    button.tile:hover img { outline: 2px solid var(--st-border-color) }
-    button.tile[aria-pressed=true] img { outline: 3px solid var(--st-primary-color) }
-    button.card:focus-visible { outline: 2px solid var(--st-text-color); outline-offset: 2px }
-    button.tile:focus-visible img { outline: 2px solid var(--st-text-color); outline-offset: 2px }
-    """,
-    js=(formatting.FRONTEND / "tiles.js").read_text(),
-)
+_mount = formatting.component("tiles")
 
 
 @dataclass(frozen=True)
@@ -71,6 +50,17 @@ def show(
         "clickable": bool(choose),
     }
     _mount(key=key, data=data, on_chosen_change=take)
+
+
+def pick(tiles: Sequence[Tile], ids: Sequence[Any], key: str, first: Any = None) -> Any:
+    """Show `tiles`, of which a click selects one; return the ID of the selected one, at first `first`.
+
+    `ids` are those of the tiles; the selected one may be on another page.
+    """
+    chosen = st.session_state.get(f"{key}_chosen", first)
+    marked = [place for place, id_ in enumerate(ids) if id_ == chosen]
+    show(tiles, key, lambda place: st.session_state.update({f"{key}_chosen": ids[place]}), marked, 84)
+    return chosen
 
 
 def page(positions: Sequence[int], size: int, key: str) -> Sequence[int]:

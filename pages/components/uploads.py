@@ -3,8 +3,6 @@
 The browser classifies the live camera; a picture is sent only when the user presses its button.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import functools
@@ -54,10 +52,7 @@ _PASTED_CHARACTERS = 18_000_000
 
 # Streamlit's uploader takes no paste, so a script sends all files of the clipboard and scales down pictures that are
 # too large for the WebSocket. A paste into an input field is left to that field.
-_paste = st.components.v2.component(
-    "cifar_paste",
-    js=(formatting.FRONTEND / "paste.js").read_text(),
-)
+_paste = formatting.component("paste")
 
 
 def pictures() -> list[Picture]:
@@ -123,11 +118,9 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     if not files:
         return
     guarded.attempt(take_files, ((file.name, file.getvalue()) for file in files))
-    context = get_script_run_ctx()
-    forget = getattr(context and context.uploaded_file_mgr, "remove_file", None)
+    context: Any = get_script_run_ctx()
     for file in files:
-        if forget and context:
-            forget(context.session_id, file.file_id)
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
         file.truncate(0)  # the rerun's exception refers to it until the next garbage collection
     st.session_state[f"{key}_number"] = number + 1
     st.rerun()
@@ -194,7 +187,7 @@ def show_errors(bad: list[Picture]) -> None:
 
 def _show(taken: list[Picture], bad: list[Picture]) -> None:
     st.session_state["pictures"], st.session_state["refused"] = taken, bad
-    st.session_state["chosen_picture"] = 0
+    st.session_state["gallery_tiles_chosen"] = 0
     st.session_state["gallery_page"] = 1
 
 
@@ -225,22 +218,7 @@ def frames(urls: object) -> list[tuple[str, bytes]]:
 
 _THINNEST = 1 / 6  # a thinner photo is stretched, so that the square can be seen and dragged
 
-_square = st.components.v2.component(
-    "crop_square",
-    css="""
-    .crop { position: relative; overflow: hidden; border-radius: 8px; }
-    .crop img { display: block; width: 100%; height: 100% }
-    .square { all: unset; position: absolute; box-sizing: border-box; cursor: move; touch-action: none;
-        border: 3px solid var(--st-primary-color); box-shadow: 0 0 0 200rem rgb(128 128 128 / .6) }
-    .square[hidden] { display: none }
-    .square:focus-visible { outline: 3px solid var(--st-text-color); outline-offset: -6px }
-    .square i { position: absolute; right: -3px; bottom: -3px; width: min(44px, 60%); height: min(44px, 60%);
-        cursor: nwse-resize }
-    .square i::after { content: ""; position: absolute; right: 0; bottom: 0; width: min(22px, 100%);
-        height: min(22px, 100%); background: var(--st-primary-color); border-radius: 6px 0 0 0 }
-    """,
-    js=(formatting.FRONTEND / "crop_square.js").read_text(),
-)
+_square = formatting.component("crop_square")
 
 
 def crop_square(picture: Picture, crop: Crop) -> None:
@@ -283,37 +261,10 @@ def data_url(content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-CAMERA_CSS = """
-    .camera { color: var(--st-text-color) }
-    .camera video { aspect-ratio: 1; object-fit: cover; border-radius: 8px;
-        background: var(--st-secondary-background-color) }
-    .camera .row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
-    .camera .row button { font: inherit; color: inherit; background: none; border: 1px solid var(--st-border-color);
-        border-radius: var(--st-base-radius); padding: .3rem .8rem; min-height: 2.4rem; cursor: pointer }
-    .camera .row button:hover { border-color: var(--st-primary-color) }
-    .camera button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
-    .camera p { opacity: .8 }
-    """
-CAMERA_JS = (formatting.FRONTEND / "camera.js").read_text()
-_camera = st.components.v2.component(
+_camera = formatting.component(
     "live_camera",
-    css=CAMERA_CSS
-    + """
-    .live-camera { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; font: 1rem/1.5 var(--st-font) }
-    .live-camera video { width: min(100%, 360px) }
-    .live-camera .front { transform: scaleX(-1) }
-    .live-camera > div { flex: 1 1 16rem; min-width: 0 }
-    .live-camera h3 { margin: 0 0 .5rem; min-height: 1.5em; font-size: 1.6rem; line-height: 1.3 }
-    .live-camera ol { list-style: none; margin: 0; padding: 0 }
-    .live-camera li { display: grid; grid-template-columns: 6rem 1fr 4rem; gap: .6rem; align-items: center;
-        font-variant-numeric: tabular-nums }
-    .live-camera li div { height: .8rem; border-radius: 3px; background: var(--st-border-color); overflow: hidden }
-    .live-camera li i { display: block; height: 100%; background: var(--st-primary-color) }
-    .live-camera .row { margin: .8rem 0 0 }
-    .live-camera p { margin: .5rem 0 0; font-size: .9rem }
-    """,
-    js=f"const NETWORK = {json.dumps(webpage.source('network.js'))};\n"
-    f"{webpage.source('prepare.js')}\n{CAMERA_JS}{(formatting.FRONTEND / 'live_camera.js').read_text()}",
+    "camera",
+    before=f"const NETWORK = {json.dumps(webpage.source('network.js'))};\n{webpage.source('prepare.js')}\n",
 )
 
 

@@ -98,7 +98,7 @@ def test_an_unfinished_run_offers_nothing(run) -> None:
 
 
 def upload(app: AppTest, content: bytes) -> AppTest:
-    next(item for item in app.file_uploader if item.key == "run_archive").set_value(
+    next(item for item in app.file_uploader if item.key == "run_archive_0").set_value(
         ("run.zip", content, "application/zip")
     )
     app.run()
@@ -111,7 +111,7 @@ def test_an_uploaded_archive_becomes_the_run_on_the_screen(finished_run) -> None
     content = archive.pack(finished_run)
     runs.delete(finished_run)
     app = upload(opened(), content)
-    assert app.success and ":material/upload:" in texts(app)
+    assert ":material/upload:" in texts(app)
     assert app.query_params["run"] == finished_run.id
 
 

@@ -88,7 +88,7 @@ def test_another_s_run_can_be_looked_at_but_neither_stopped_nor_deleted(log_in) 
     app = open_app(EXPLORE, runs=done.id)
     assert button(app, "delete").disabled
     with pytest.raises(RunError, match="another person"):
-        run_table._delete(next(row for row in run_table.listing.rows() if row.run == done))
+        guarded.if_own(done.path, run_table._delete, next(row for row in run_table.listing.rows() if row.run == done))
     assert not trash.contents()
 
 

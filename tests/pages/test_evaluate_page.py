@@ -29,6 +29,7 @@ from app_pages import (
     texts,
     tiles_of,
     trigger,
+    went_back,
 )
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
@@ -40,7 +41,7 @@ from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.jobs import Job
-from cifar_core.runs import Run, write_json
+from cifar_core.runs import Run, labels, write_json
 from pages.components import dataset_notice, formatting
 
 EVALUATE = TRAIN.replace("train", "evaluate")
@@ -131,10 +132,15 @@ def test_two_runs_are_side_by_side_with_a_verdict(run, model):
     assert {"confusion0", "confusion1", "classes_figure1", "story_accuracy1", "reliability0"} <= set(charts_of(app))
     assert len(app.metric) == 4
     assert "No difference between" in texts(app.markdown)
+    labels.change(other, name="renamed")
+    said = next(one.value for one in app.run().markdown if "No difference between" in one.value)
+    assert "renamed" in said
     sound(app.selectbox(key="beside").set_value("").run())
     assert "confusion1" not in charts_of(app)
     assert "beside" not in app.query_params
     assert open_app(EVALUATE, run=run.id, beside="nosuch").selectbox(key="beside").value == ""
+    app = open_app(EVALUATE, run=run.id, beside=run.id)  # as after the other run was opened
+    assert app.selectbox(key="beside").value == "" and not any("The address" in one.value for one in app.warning)
 
 
 def test_the_diagnosis_is_said_in_words(run):
@@ -161,6 +167,8 @@ def test_a_click_on_a_cell_of_the_matrix_shows_its_images(run):
     for bad in (100, -1, "x", None):
         trigger(app, "confusion0", "clicked", bad)
         assert app.query_params["cell"] == "dog-dog"
+    assert went_back(app, run=run.id).selectbox(key="cell_label").value == "cat"
+    assert went_back(app, run=run.id, cell="ship-truck").selectbox(key="cell_answer").value == "truck"
 
 
 def test_the_address_names_split_section_and_cell(run):

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-from app_pages import APP, button, charts_of, open_explore, press_tile, sound, texts, tiles_of
+from app_pages import APP, button, charts_of, open_explore, press_tile, sound, texts, tiles_of, went_back
 from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
@@ -225,6 +225,16 @@ def test_a_phone_shows_runs_as_cards_and_a_tap_selects_one_or_takes_it_back() ->
     assert app.query_params["runs"] == ",".join(made[n].id for n in (1, 3, 0, 2))
     press_tile(app, key(), 0)
     assert app.query_params["runs"] == ",".join(made[n].id for n in (3, 0, 2))
+
+
+def test_back_gives_the_selection_of_the_address_and_without_one_the_best() -> None:
+    made = [make_run(accuracy, config=replace(CONFIG, seed=n)) for n, accuracy in enumerate((0.7, 0.9, 0.6, 0.8))]
+    app = open_explore(runs=made[2].id)
+    assert app.selectbox(key="managed").value == made[2].id
+    app = went_back(app)
+    assert app.selectbox(key="managed").value == made[1].id
+    assert "runs" not in sound(app.run()).query_params
+    assert went_back(app, runs=made[0].id).selectbox(key="managed").value == made[0].id
 
 
 def test_trials_stay_folded_unless_asked_for_or_named() -> None:

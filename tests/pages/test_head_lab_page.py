@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from app_pages import charts_of, open_explore, sound, texts
+from app_pages import charts_of, open_explore, sound, texts, went_back
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
@@ -133,6 +133,8 @@ def test_the_address_opens_the_same_lab(process: None) -> None:
     assert "90.0%" in texts(app.caption)
     assert len(charts_of(app)["lab_accuracy"]["data"]) == 3
     assert sum(len(trace["x"]) for trace in _signs(app)) == 50
+    app = went_back(app, section="lab", lab_dropout="0.5")
+    assert (app.slider(key="lab_dropout").value, app.query_params["lab_dropout"]) == (0.5, "0.5")
 
 
 def _signs(app: AppTest) -> list[dict]:

@@ -38,6 +38,36 @@ def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(app, ta
     camera.wait_for(state="detached")
 
 
+SLOW_CAMERA = """
+    window.streams = [];
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        await new Promise((done) => setTimeout(done, 1000));
+        const stream = await open(wanted);
+        window.streams.push(stream);
+        return stream;
+    };
+"""
+RUNNING = "() => streams.filter((one) => one.getTracks().some((track) => track.readyState === 'live')).length"
+
+
+def test_a_camera_that_is_closed_or_turned_while_the_browser_opens_it_does_not_stay_on(app, tab):
+    tab.add_init_script(SLOW_CAMERA)
+    tab.goto(f"{app.address}/classify")
+    tab.get_by_text("Camera", exact=True).click()
+    camera = tab.locator(".live-camera")
+    camera.get_by_role("button", name="Front or rear").dblclick()
+    camera.get_by_text(re.compile(r"^\d+ pictures a second")).wait_for()
+    tab.wait_for_function("() => streams.length === 3")
+    assert tab.evaluate(RUNNING) == 1
+    camera.get_by_role("button", name="Front or rear").click()
+    tab.get_by_text("Camera", exact=True).click()
+    camera.wait_for(state="detached")
+    tab.wait_for_function("() => streams.length === 4")
+    tab.wait_for_timeout(500)
+    assert tab.evaluate(RUNNING) == 0
+
+
 def test_without_https_the_page_says_why_there_is_no_camera(app, tab):
     tab.add_init_script("Object.defineProperty(Navigator.prototype, 'mediaDevices', {value: undefined})")
     tab.goto(f"{app.address}/classify")

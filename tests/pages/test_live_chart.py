@@ -108,6 +108,30 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(watching):
     assert page.evaluate("seen.shift") < 0.05
 
 
+SLOW_PLOTLY = """(() => {
+    const fetched = window.fetch;
+    window.fetch = async (address, ...rest) => {
+        if (String(address).includes("plotly.min")) await new Promise((done) => setTimeout(done, 4000));
+        return fetched(address, ...rest);
+    };
+})()"""
+
+
+def test_a_chart_whose_code_loads_slowly_still_follows_the_window(app, chromium):
+    rows = live_rows()
+    run = make_run("running", rows=rows[:BEGUN], stage="head", updated=time.time())
+    with living_worker(run), opened_tab(chromium, 1280, 900) as page:
+        page.add_init_script(SLOW_PLOTLY)
+        page.goto(f"{app.address}/?run={run.id}")
+        page.wait_for_selector(".st-key-accuracy .live-chart", state="attached")
+        for start in range(BEGUN, BEGUN + 30, 10):  # messages that overtake the first
+            append(run, rows[start : start + 10])
+            page.wait_for_timeout(1_000)
+        page.wait_for_function(f"{POINTS} > 0")
+        page.set_viewport_size({"width": 900, "height": 900})
+        page.wait_for_function(f"Math.abs({CHART}._fullLayout.width - {CHART}.offsetWidth) < 2")
+
+
 @pytest.mark.parametrize("watching", [(390, 5), (800, 5)], indirect=True)
 def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_it_ends(watching):
     page, run, rows = watching

@@ -64,7 +64,7 @@ def test_without_a_sweep_it_says_what_to_do_and_offers_the_usual_knobs() -> None
     app = open_explore(section="search")
     assert app.info
     assert app.multiselect(key="search_vary").value == ["alpha", "dropout", "augmentation"]
-    assert app.slider(key="search_dropout").value == (0.0, 0.8)
+    assert app.select_slider(key="search_dropout").value == (0.0, 0.8)
     assert not button(app, "search_start").disabled
 
 
@@ -84,7 +84,7 @@ def test_without_knobs_nothing_can_be_started() -> None:
 def test_start_makes_the_sweep_as_chosen_and_puts_it_into_the_address(started: list[str]) -> None:
     app = open_explore(section="search")
     app.multiselect(key="search_vary").set_value(["dropout"]).run()
-    app.slider(key="search_dropout").set_value((0.1, 0.4)).run()
+    app.select_slider(key="search_dropout").set_value((0.1, 0.4)).run()
     app.select_slider(key="search_trials").set_value(5).run()
     app.text_input(key="search_name").set_value("mine").run()
     sound(button(app, "search_start").click().run())
@@ -115,7 +115,7 @@ def test_an_address_fills_in_the_form_and_opens_it() -> None:
     assert app.toggle(key="search_fine_tune").value
     assert app.multiselect(key="search_vary").value == ["alpha", "dropout"]
     assert app.multiselect(key="search_alpha").value == [0.35, 1.0]
-    assert app.slider(key="search_dropout").value == (0.1, 0.4)
+    assert app.select_slider(key="search_dropout").value == (0.1, 0.4)
     assert app.select_slider(key="search_minutes").value == 20
 
 
@@ -125,7 +125,7 @@ def test_an_address_of_anything_gives_the_usual_form(bad: str) -> None:
     app = open_explore(section="search", **{f"search_{word}": bad for word in words})
     assert app.multiselect(key="search_vary").value == ["alpha", "dropout", "augmentation"]
     assert (app.select_slider(key="search_trials").value, app.select_slider(key="search_images").value) == (30, 5_000)
-    assert app.slider(key="search_dropout").value == (0.0, 0.8)
+    assert app.select_slider(key="search_dropout").value == (0.0, 0.8)
 
 
 def test_minutes_are_a_goal_too(started: list[str]) -> None:

@@ -47,6 +47,13 @@ def test_an_unknown_run_in_the_address_does_not_hide_the_known_ones(model):
     assert app.selectbox(key="run_choice").value == run.id
 
 
+@pytest.mark.parametrize("page", [TRAIN, CLASSIFY, EVALUATE])
+def test_a_run_whose_id_names_no_day_is_shown(page, model):  # as that of an archive may be
+    run = make_finished_run(model)
+    run.path.rename(run.path.parent / "20269999-999999999-quick")
+    assert any("20269999-999999" in option for one in open_app(page).selectbox for option in one.options)
+
+
 DAMAGES = {
     "nothing at all": {},
     "no JSON": {"config.json": "{", "status.json": "{", "metrics.jsonl": "{"},

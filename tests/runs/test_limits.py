@@ -93,6 +93,6 @@ def test_what_is_too_much_for_the_disk_is_answered_on_screen(page, run, monkeypa
     assert "CIFAR\\_RUNS\\_GB" in said(page.button(key="start").click().run())
     page.session_state["import_panel"] = True  # as a click on it does
     page.run()
-    page.file_uploader(key="run_archive").set_value(("run.zip", b"PK", "application/zip")).run()
+    page.file_uploader(key="run_archive_0").set_value(("run.zip", b"PK", "application/zip")).run()
     assert "CIFAR\\_RUNS\\_GB" in said(page)
     assert len(runs.list_runs()) == 1

@@ -42,12 +42,10 @@ function draw(box, probabilities, { classes, top }) {
 }
 
 async function watch(box) {
-    await openCamera(box, 1280);
-    if (!box.stream) {
-        box.answer.textContent = "No camera";
-        return;
-    }
-    const { video, note, stream: own } = box;
+    const own = await openCamera(box, 1280);
+    if (own === null) box.answer.textContent = "No camera";
+    if (!own) return;
+    const { video, note } = box;
     video.className = box.facing === "user" ? "front" : "";
     for (let count = 0, since = performance.now(); box.stream === own; count++) {
         const probabilities = await classify(box, prepared(square(video, video.videoWidth, video.videoHeight, 320), box.data.side));

@@ -193,7 +193,8 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   const theme = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
   chart.clicked = (value) => setTriggerValue("clicked", value);
   chart.selected = (numbers) => setTriggerValue("selected", numbers);
-  if (chart.drawn === text + theme) return chart.end; // polled without a change
+  const end = () => setTimeout(() => chart.isConnected || chart.end?.()); // also called when a newer message overtakes
+  if (chart.drawn === text + theme) return end; // polled without a change
   chart.drawn = text + theme;
   chart.message = JSON.parse(text);
   chart.ariaLabel = chart.message.about.alt;
@@ -201,8 +202,8 @@ export default async function ({ data, parentElement, setTriggerValue }) {
     chart.dataset.problem = "The code that draws charts could not be loaded; reload the page.";
     chart.drawn = undefined;
   });
-  if (!Plotly || !chart.isConnected) return;
+  if (!Plotly || !chart.isConnected) return end;
   await draw(chart, Plotly);
   if (!chart.observer) begin(chart, Plotly);
-  return chart.end;
+  return end;
 }

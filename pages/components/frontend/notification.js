@@ -20,7 +20,7 @@ export default ({ data, parentElement, setStateValue }) => {
   mounted.live = data.live;
   mounted.unwatch ??= watchTab((hidden) => mounted.live && setStateValue("hidden", hidden));
   notify(data, parentElement);
-  return () => mounted.unwatch();
+  return () => setTimeout(() => mounted.isConnected || mounted.unwatch()); // also called when a newer message overtakes
 };
 
 function notify(data, parentElement) {

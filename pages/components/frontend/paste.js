@@ -29,7 +29,8 @@ const fitted = async (file, most) => {
     }
     return { name: file.name, bytes: file.size };
 };
-export default function({ setTriggerValue }) {
+export default function({ parentElement, setTriggerValue }) {
+    parentElement.forget?.();  // the listener of an earlier message: Streamlit ends only the last
     const take = async event => {
         const field = event.composedPath()[0];
         if (field.closest?.("input, textarea, [contenteditable=true]")) return;
@@ -41,5 +42,5 @@ export default function({ setTriggerValue }) {
         setTriggerValue("files", found);
     };
     document.addEventListener("paste", take);
-    return () => document.removeEventListener("paste", take);
+    return parentElement.forget = () => document.removeEventListener("paste", take);
 }
