@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cifar_core import untrusted
 from cifar_core.errors import ImageError
-from cifar_core.untrusted import quoted, unique_name
+from cifar_core.untrusted import quoted
 
 MAX_FILE_BYTES = 64 * 2**20  # limit of one picture, in a zip or not
 ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
@@ -89,8 +89,8 @@ def identify(data: bytes, name: str) -> str:
         raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose a {WANTED} file.")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(
-            f"{quoted(name)} has {len(data) / 2**20:,.1f} MiB, and at most {MAX_FILE_BYTES / 2**20:,.0f} are read;"
-            " shrink it, or save it as JPEG."
+            f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_FILE_BYTES)} are read; shrink it, or save it"
+            " as JPEG."
         )
     kind, advice = _kind(data[:512])
     if advice:
@@ -170,32 +170,33 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """Yield the name and the bytes, or an error, of each file in the zip `data`; never raises.
 
     The kind of a file is detected from its bytes. Hidden files and system files are skipped unless they are
-    pictures. A repeated name gets a number. An error of the zip itself is yielded under its own `name`.
+    pictures. Names may repeat. An error of the zip itself is yielded under its own `name`.
     """
     try:
-        archive = _open_zip(data, name)
-        room, names = MAX_UNPACKED_BYTES, set[str]()
+        archive, room, is_empty = open_zip(data, name), MAX_UNPACKED_BYTES, True
         for info in archive.infolist():
             filename = member_name(info)
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
                 continue
             if room <= 0:
                 raise ImageError(
-                    f"{quoted(name)} unpacks to more than {_gib(MAX_UNPACKED_BYTES)}; the rest is left out,"
+                    f"{quoted(name)} unpacks to more than {MAX_UNPACKED_BYTES // 2**30} GiB; the rest is left out,"
                     " pack it into several ZIP files."
                 )
             content, unpacked = _content(archive, info, filename, room)
             room -= unpacked
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
-            yield unique_name(filename, names), content
-        if not names:
+            is_empty = False
+            yield filename, content
+        if is_empty:
             raise ImageError(f"{quoted(name)} is a ZIP file without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error
 
 
-def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
+def open_zip(data: bytes, name: str) -> zipfile.ZipFile:
+    """Open a zip. Raises ImageError if it is damaged, or has more than MAX_ZIP_BYTES or MAX_ZIP_MEMBERS."""
     if len(data) > MAX_ZIP_BYTES:
         raise ImageError(
             f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_ZIP_BYTES)} are read;"
@@ -293,7 +294,7 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: i
                 if len(content) > min(MAX_FILE_BYTES, room - 1):
                     raise ImageError(
                         f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
-                        f" {_gib(MAX_UNPACKED_BYTES)} a ZIP file; shrink it or leave it out."
+                        f" {MAX_UNPACKED_BYTES // 2**30} GiB a ZIP file; shrink it or leave it out."
                     )
         if re.match(ZIP_SIGNATURE, content):
             raise ImageError(
@@ -308,7 +309,3 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: i
 
 def _mib(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB".replace(".0 ", " ")
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:g} GiB"

@@ -28,10 +28,11 @@ from cifar_core import machine, runs
 from cifar_core.errors import CifarError, ImageError, ProjectError
 from cifar_core.export.exports import FORMATS
 from cifar_core.inference.decoding import open_picture
+from cifar_core.inference.picture_files import open_zip
 from cifar_core.inference.pictures import Picture, crop_box, read_each
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.runs import records
-from cifar_core.untrusted import MALFORMED_ZIP, one_line, quoted
+from cifar_core.untrusted import MALFORMED_ZIP, is_ordinary, one_line, quoted
 
 PREFIX = "teach/"
 """Prefix of a project's ID wherever a run's ID is also possible."""
@@ -55,7 +56,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
     """A picture of a class, by its key. Frames of one camera burst share a number above 0."""
 
     key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-    burst: Annotated[int, msgspec.Meta(ge=0, lt=10**6)] = 0
+    burst: Annotated[int, msgspec.Meta(ge=0, lt=10**9)] = 0
 
 
 class Label(msgspec.Struct):
@@ -152,14 +153,19 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
     name = free_name(wish)
     create(name)
     packed: list[Project] = []
-    problems = add(name, by_folder(_watched(files, packed)))
-    with changed(name) as project:
-        for one in packed:
-            for setting in SETTINGS:
-                setattr(project, setting, getattr(one, setting))
-    if not load(name).count:
+    try:
+        problems = add(name, by_folder(_watched(files, packed)))
+        with changed(name) as project:
+            for one in packed:
+                for setting in SETTINGS:
+                    setattr(project, setting, getattr(one, setting))
+            if not project.count:
+                raise ProjectError(
+                    " ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]])
+                )
+    except CifarError:
         delete(name)
-        raise ProjectError(" ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]]))
+        raise
     return name, problems
 
 
@@ -167,9 +173,10 @@ def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Itera
     """Yield `files`; append the settings in a zip (a project without classes) to `packed`."""
     for path, content in files:
         # a damaged zip is reported when its pictures are read
-        with suppress(OSError, *MALFORMED_ZIP), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            settings = archive.open(_SETTINGS).read(_SETTINGS_BYTES)
-            packed.append(msgspec.json.decode(settings, type=Project))
+        with suppress(ImageError, *MALFORMED_ZIP), open_zip(content, path) as archive:
+            member = archive.getinfo(_SETTINGS)
+            if is_ordinary(member):
+                packed.append(msgspec.json.decode(archive.open(member).read(_SETTINGS_BYTES), type=Project))
         yield path, content
 
 
@@ -317,7 +324,8 @@ def put_back(name: str, label: str, number: int, samples: Mapping[Sample, bytes]
             (folder(name) / "pictures" / f"{sample.key}.jpg").write_bytes(content)
         is_there = label in project.names
         restored = project.label(label)
-        restored.samples.extend(samples)
+        known = {sample.key for sample in restored.samples}  # added again meanwhile
+        restored.samples += [sample for sample in samples if sample.key not in known]
         if not is_there:
             project.classes.insert(number, project.classes.pop())
 

@@ -102,7 +102,7 @@ def test_repeated_names_get_their_number():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile's "Duplicate name", while the test writes it
         data = corpus.zipped([("cat.png", REAL_FILES["RGB.png"])] * 2)
-    assert [name for name, _ in from_zip(data)] == ["cat.png", "cat.png (2)"]
+    assert [picture.name for picture in read_each([("a.zip", data)])] == ["a.zip/cat.png", "a.zip/cat.png (2)"]
 
 
 def test_a_thousand_empty_files_give_sentences_and_the_rest_goes_on():
