@@ -22,10 +22,10 @@ from cifar_core.evaluation.predictions import Predictions
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.export import exports
 from cifar_core.export.bundle import bundle
-from cifar_core.export.exports import MODELS
+from cifar_core.export.exports import FORMATS, MODELS
 from cifar_core.inference import calibration
 from cifar_core.inference.classifier import BUNDLED, open_classifier
-from cifar_core.runs import Run
+from cifar_core.runs import Run, labels
 from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import read_plain_file, shown_name
 
@@ -161,19 +161,22 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
 
 
 def export_run(arguments: Namespace) -> Answer:
-    """Write a finished run to a file; a model file is tested on images first."""
+    """Write a finished run or own classes to a file; the model file of a run is tested on images first."""
+    name, facts = arguments.format, dict[str, Any]()
     if arguments.id.startswith(PREFIX):
-        return teach.export(arguments)
-    run, name = runs.get(arguments.id), arguments.format
-    exports.check(run, name)
-    facts = _tried(run, name, arguments.json) if name in MODELS else {}
+        model = teach.opened(arguments.id, arguments.json)
+        stem, content = model.name, model.export(name)
+    else:
+        run = runs.get(arguments.id)
+        exports.check(run, name)
+        facts = _tried(run, name, arguments.json) if name in MODELS else {}
+        stem, content = labels.file_stem(run), exports.content(run, name)
     target = Path(arguments.output or ".")
     if target.is_dir():  # no file is replaced: runs may have the same name
-        paths = (target / exports.file_name(run, name, number) for number in count(1))
+        paths = (target / f"{stem}{f'-{n}' * (n > 1)}{FORMATS[name].suffix}" for n in count(1))
         target = next(path for path in paths if not path.exists())
-    content = exports.content(run, name)
     save(str(target), lambda path: path.write_bytes(content))
-    answer = {"id": run.id, "format": name, "file": str(target), "bytes": len(content)}
+    answer = {"id": arguments.id, "format": name, "file": str(target), "bytes": len(content)}
     lines = [f"{target}: {len(content) / 1e6:,.2f} MB."]
     if facts:
         answer |= {key: facts[key] for key in ("agreement", "images", "latency_ms", "against", "poor")}

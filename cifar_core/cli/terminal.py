@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import RunError
 from cifar_core.runs import records
 from cifar_core.untrusted import quoted, shown_name
 
@@ -32,18 +32,9 @@ class Answer(NamedTuple):
     code: int = 0
 
     def write(self, as_json: bool) -> None:
-        """Print the result. Raises CifarError if standard output is not writable."""
-        if self.data is None if as_json else not self.lines:
-            return
-        try:
+        """Print the result. Raises OSError."""
+        if self.lines if not as_json else self.data is not None:
             print(json.dumps(_without_nan(self.data), indent=1) if as_json else "\n".join(self.lines), flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            discard_output()
-            raise CifarError(
-                f"The answer cannot be written: {error.strerror}; free disk space, or send it elsewhere."
-            ) from None
 
 
 def _without_nan(data: Any) -> Any:

@@ -144,9 +144,9 @@ def content(run: Run, name: str) -> bytes:
     return made.encode() if isinstance(made, str) else made
 
 
-def file_name(run: Run, name: str, number: int = 1) -> str:
-    """Return the name of the downloaded file; a `number` above 1 is part of it."""
-    return f"{labels.file_stem(run)}{f'-{number}' * (number > 1)}{FORMATS[name].suffix}"
+def file_name(run: Run, name: str) -> str:
+    """Return the name of the downloaded file."""
+    return f"{labels.file_stem(run)}{FORMATS[name].suffix}"
 
 
 def usage(run: Run, name: str) -> str:
