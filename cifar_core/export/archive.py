@@ -27,7 +27,7 @@ import msgspec
 
 from cifar_core import machine, runs, untrusted
 from cifar_core.config import TrainConfig
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import CifarError, RunError, os_errors_as
 from cifar_core.evaluation import predictions
 from cifar_core.export import report
 from cifar_core.inference import calibration, model_file, neighbors
@@ -89,10 +89,8 @@ def pack(run: Run) -> bytes:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps({"kind": KIND, "schema": SCHEMA, "id": run.id}, indent=1))
         for name in (*FILES, *(name for name in EXTRAS if (run.path / name).is_file())):
-            try:
+            with os_errors_as(RunError, f"Run {run.id} has no readable {name}", "train it again"):
                 content = (run.path / name).read_bytes()
-            except OSError as error:
-                raise RunError(f"Run {run.id} has no readable {name} ({error.strerror}); train it again.") from None
             method = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
             archive.writestr(name, content, method)
         archive.writestr(FIGURES, report.curves_page(run))
@@ -121,20 +119,17 @@ def import_run(content: bytes) -> Run:
     network = files[model_file.FILE]
     if not model_file.is_own(network, config) or not model_file.answers_with_probabilities(network):
         raise _refused("its model.tflite is not a network of its configuration, as this version writes it")
-    try:
+    advice = "free disk space, make it writable, or set CIFAR_RUNS_DIR"
+    with os_errors_as(RunError, f"The run could not be written to {runs.runs_dir()}", advice):
         runs.runs_dir().mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=trash.IMPORTING, dir=runs.runs_dir()))
-    except OSError as error:
-        raise RunError(f"Runs cannot be stored in {runs.runs_dir()} ({error.strerror}); set CIFAR_RUNS_DIR.") from None
-    try:
-        _write(staging, files, config, old_id)
-        _check_figures(Run(staging.name))
-        _check_extras(Run(staging.name))
-        return _placed(staging, old_id)
-    except OSError as error:
-        raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            _write(staging, files, config, old_id)
+            _check_figures(Run(staging.name))
+            _check_extras(Run(staging.name))
+            return _placed(staging, old_id)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _unpacked(content: bytes) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from cifar_core import machine, runs
 from cifar_core.data import cifar10
-from cifar_core.errors import ConfigError, DataError, RunError
+from cifar_core.errors import ConfigError, DataError, RunError, os_errors_as
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
 from cifar_core.inference.model_file import Classify
@@ -122,10 +122,8 @@ def content(run: Run, name: str) -> bytes:
     """
     check(run, name)
     if name in MODELS:
-        try:
+        with os_errors_as(RunError, f"{path(run, name)} cannot be read", "make it again"):
             return path(run, name).read_bytes()
-        except OSError as error:
-            raise RunError(f"{path(run, name)} cannot be read ({error.strerror}); make it again.") from None
     from cifar_core.export import archive, metrics, report, script, webpage  # figures need Plotly
 
     makers: dict[str, Callable[[Run], str | bytes]] = {

@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.runs import Run
 
@@ -31,18 +31,11 @@ Classify = Callable[[np.ndarray], np.ndarray]
 def read(run: Run) -> bytes:
     """Return the model file of `run`. Raises RunError if it is missing or does not match the configuration."""
     path = run.path / FILE
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise RunError(
-            f"Run {run.id} has no model ({error.strerror}). Only finished runs have one: train it again."
-        ) from None
+    missing = f"Run {run.id} has no model"
+    with os_errors_as(RunError, missing, "only finished runs have one: train it again"), path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES or not is_own(content, run.config):
-        raise RunError(
-            f"{path} is not a usable LiteRT model of this run, expected the file that its training wrote. Copy the run "
-            "again, or train it again."
-        )
+        raise RunError(f"{path} is not the LiteRT model that this run wrote; copy the run again, or train it again.")
     return content
 
 
@@ -106,15 +99,9 @@ def measure_latency(run: Run) -> float:
     network = litert.Network(read(run))
     latency = latency_ms(lambda images: network.run(images)["probabilities"], pictures)
     machines = {"cores": machine.processors(), "threads": machine.threads()}
-    try:
-        runs.write_json(
-            run.path / LATENCY_FILE, {"latency_ms": latency, "measured": time.time(), **machines, "batch": 1}
-        )
-    except OSError as error:
-        raise RunError(
-            f"The latency of run {run.id} cannot be stored: {error.strerror}; free disk space, or make its folder "
-            "writable."
-        ) from None
+    saved = {"latency_ms": latency, "measured": time.time(), **machines, "batch": 1}
+    with os_errors_as(RunError, f"The latency of run {run.id} cannot be stored"):
+        runs.write_json(run.path / LATENCY_FILE, saved)
     return latency
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import Run, read_rows
 from cifar_core.runs.records import Share
 from cifar_core.untrusted import shown_name
@@ -84,10 +84,8 @@ def save(run: Run, pins: Sequence[Pin]) -> None:
         raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; unpin one first.")
     images = np.stack([pin.image for pin in pins]) if pins else np.empty((0, 32, 32, 3), np.uint8)
     names = np.array([pin.name[:_NAME_LENGTH] for pin in pins], dtype=f"<U{_NAME_LENGTH}")
-    try:
+    with os_errors_as(RunError, "The pins could not be written"):
         machine.save_arrays(run.path / FILE, images=images, names=names)
-    except OSError as error:
-        raise RunError(f"The pins could not be written: {error.strerror}; free disk space and try again.") from None
 
 
 def added(pins: Sequence[Pin], pin: Pin) -> list[Pin]:

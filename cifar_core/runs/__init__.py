@@ -34,7 +34,7 @@ from filelock import Timeout
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
-from cifar_core.errors import ConfigError, RunError
+from cifar_core.errors import ConfigError, RunError, os_errors_as
 from cifar_core.runs import records
 from cifar_core.runs.records import load_json, read_json, read_rows, write_json  # noqa: F401 - re-exported
 from cifar_core.untrusted import quoted
@@ -161,21 +161,19 @@ def create(config: TrainConfig, name: str = "run") -> Run:
     """
     check_disk()
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
-    run = Run(new_id(slug))
-    try:
+    advice = "free disk space, make the folder writable, or set CIFAR_RUNS_DIR"
+    with os_errors_as(RunError, f"The run could not be written to {runs_dir()}", advice):
         runs_dir().mkdir(parents=True, exist_ok=True)
         while True:
             with suppress(FileExistsError):  # of another run in the same millisecond
+                run = Run(new_id(slug))
                 run.path.mkdir()
                 break
-            run = Run(new_id(slug))
-        write_json(run.path / "config.json", config.to_dict())
-    except OSError as error:
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise RunError(
-            f"The run could not be written to {runs_dir()}: {error.strerror}; free disk space, make the folder "
-            "writable, or set CIFAR_RUNS_DIR."
-        ) from None
+        try:
+            write_json(run.path / "config.json", config.to_dict())
+        except OSError:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
     return run
 
 
@@ -186,8 +184,8 @@ def get(run_id: str) -> Run:
         raise RunError(f"There is no run {str(run_id)[:60]!r}; Explore and 'python -m cifar_core runs list' show all.")
     if link := find_link(run.path):
         raise RunError(
-            f"Run {run_id} is not opened: {quoted(link)} is a link or no file, and could point anywhere; "
-            "expected plain files. Put the file itself in its place, or delete it."
+            f"Run {run_id} is not opened: {quoted(link)} is a link or device, expected plain files; put the file "
+            "itself in its place, or delete it."
         )
     return run
 
@@ -263,11 +261,8 @@ def finished_runs() -> list[Run]:
 def delete(run: Run) -> None:
     """Delete `run` permanently. Raises RunError if its worker is running or the folder cannot be written."""
     unfinished = run.path.with_name(f".deleted-{run.id}")
-    try:
-        with run_lock(run, "deleted"):
-            run.path.rename(unfinished)
-    except OSError as error:
-        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}.") from None
+    with os_errors_as(RunError, f"Run {run.id} could not be deleted"), run_lock(run, "deleted"):
+        run.path.rename(unfinished)
     shutil.rmtree(unfinished, ignore_errors=True)
 
 

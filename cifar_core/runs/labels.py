@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig, suggested_name
-from cifar_core.errors import ConfigError, RunError
+from cifar_core.errors import ConfigError, RunError, os_errors_as
 from cifar_core.runs import Run, records
 from cifar_core.untrusted import one_line
 
@@ -54,18 +54,17 @@ def change(run: Run, **changes: Any) -> Labels:
     Removes invisible characters and truncates texts to their limits. A damaged file is first moved to
     labels.damaged-1.json (or the next free number).
     """
-    try:
-        with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
-            before, damaged = _load_or_problem(runs.get(run.id).path)
-            if damaged:
-                names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
-                machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
-            after = _cleaned(replace(before, **changes))
-            runs.write_json(run.path / FILE, asdict(after))
-    except Timeout:
-        raise RunError(f"Run {run.id} is being changed elsewhere; try again.") from None
-    except OSError as error:
-        raise RunError(f"Run {run.id} cannot be changed: {error.strerror}; make its folder writable.") from None
+    with os_errors_as(RunError, f"Run {run.id} cannot be changed"):
+        try:
+            with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
+                before, damaged = _load_or_problem(runs.get(run.id).path)
+                if damaged:
+                    names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
+                    machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
+                after = _cleaned(replace(before, **changes))
+                runs.write_json(run.path / FILE, asdict(after))
+        except Timeout:
+            raise RunError(f"Run {run.id} is being changed elsewhere; try again.") from None
     return after
 
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 
 from cifar_core import machine
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.untrusted import one_line
 
 Value = TypeVar("Value")
@@ -220,11 +220,9 @@ def save_owner(folder: Path, person: Person) -> None:
 
     Without the file it was made without a login, as by the command line.
     """
-    try:
-        if person.id:
+    if person.id:
+        with os_errors_as(RunError, "The owner could not be written"):
             write_json(folder / OWNER_FILE, person._asdict())
-    except OSError as error:
-        raise RunError(f"The owner could not be written: {error.strerror}; free disk space and try again.") from None
 
 
 def owner(folder: Path) -> Person:

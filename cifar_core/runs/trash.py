@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cifar_core import runs
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import Run
 
 IMPORTING, DELETING = ".import-", ".deleted-"
@@ -27,30 +27,22 @@ def move_to_trash(run: Run) -> None:
     """Move `run` to the trash, if it exists. Raises RunError if its worker is running or the move fails."""
     if not run.path.is_dir():
         return  # another tab was faster
-    try:
+    with os_errors_as(RunError, f"Run {run.id} could not be deleted"):
         trash_dir().mkdir(parents=True, exist_ok=True)
         with runs.run_lock(run, "deleted"):
             shutil.rmtree(trash_dir() / run.id, ignore_errors=True)  # an imported run may have the ID of a deleted one
             run.path.rename(trash_dir() / run.id)
-    except OSError as error:
-        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}; make its folder writable.") from None
 
 
 def restore(run_id: str) -> Run:
     """Restore the run `run_id` from the trash. Raises RunError if it is not there or a run with that ID exists."""
     if run_id not in contents():
-        raise RunError(
-            f"There is no run {str(run_id)[:60]!r} in the trash; 'python -m cifar_core runs trash' shows all."
-        )
+        raise RunError(f"The trash has no run {str(run_id)[:60]!r}; 'python -m cifar_core runs trash' shows all.")
     run = Run(run_id)
     if run.path.exists():
         raise RunError(f"There is a run {run_id} already, expected none of that id; delete it to restore the other.")
-    try:
+    with os_errors_as(RunError, f"Run {run_id} could not be restored"):
         (trash_dir() / run_id).rename(run.path)
-    except OSError as error:
-        raise RunError(
-            f"Run {run_id} could not be restored: {error.strerror}; free disk space and try again."
-        ) from None
     return run
 
 

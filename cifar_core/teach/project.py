@@ -25,7 +25,7 @@ from filelock import Timeout
 from PIL import Image
 
 from cifar_core import machine, runs
-from cifar_core.errors import CifarError, ImageError, ProjectError
+from cifar_core.errors import CifarError, ImageError, ProjectError, os_errors_as
 from cifar_core.export.exports import FORMATS
 from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.picture_files import open_zip
@@ -137,11 +137,9 @@ def create(name: str) -> None:
     place = folder(name)
     if (place / "classes.json").exists():
         raise ProjectError(f"There is a project {name} already; choose another name, or open that one.")
-    try:
+    with os_errors_as(ProjectError, f"A project cannot be stored in {place}"):
         (place / "pictures").mkdir(parents=True, exist_ok=True)
         records.write_json(place / "classes.json", msgspec.to_builtins(Project()))
-    except OSError as error:
-        raise ProjectError(f"A project cannot be stored in {place} ({error.strerror}); make it writable.") from None
 
 
 def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]:
@@ -218,23 +216,22 @@ def changed(name: str) -> Iterator[Project]:
 
 def delete(name: str) -> None:
     """Delete a project; `restore` restores it. Raises ProjectError."""
-    place, target = folder(name), runs.folder_beside_runs("teach") / ".deleted" / name
+    place, target = folder(name), _deleted(name)
     shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
-    _move(place, target, "deleted")
+    with os_errors_as(ProjectError, f"Project {name} could not be deleted"):
+        target.parent.mkdir(exist_ok=True)
+        place.rename(target)
 
 
 def restore(name: str) -> None:
     """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
-    _move(runs.folder_beside_runs("teach") / ".deleted" / name, place, "restored")
+    with os_errors_as(ProjectError, f"Project {name} could not be restored"):
+        _deleted(name).rename(place)
 
 
-def _move(source: Path, target: Path, what: str) -> None:
-    try:
-        target.parent.mkdir(exist_ok=True)
-        source.rename(target)
-    except OSError as error:
-        raise ProjectError(f"Project {target.name} could not be {what}: {error.strerror}.") from None
+def _deleted(name: str) -> Path:
+    return runs.folder_beside_runs("teach") / ".deleted" / name
 
 
 def class_name(text: str) -> str:
@@ -271,14 +268,12 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
         try:
             content = _square(picture.image)
             key, shot = hashlib.sha256(content).hexdigest()[:16], _BURST.search(picture.name.rpartition("/")[2])
-            (place / f"{key}.jpg").write_bytes(content)
             samples.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
         except CifarError as error:
             problems.append(str(error))
-        except OSError as error:
-            raise ProjectError(
-                f"{place} cannot be written ({error.strerror}); free disk space, or make it writable."
-            ) from None
+            continue
+        with os_errors_as(ProjectError, f"{place} cannot be written"):
+            (place / f"{key}.jpg").write_bytes(content)
     with changed(name) as project:
         number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
         for name_of, sample in samples:
@@ -348,10 +343,8 @@ def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture
 
 def content(name: str, key: str) -> bytes:
     """Return the JPEG file of a picture. Raises ProjectError if it is missing."""
-    try:
+    with os_errors_as(ProjectError, f"Picture {key} of project {name} is missing", "remove it"):
         return (folder(name) / "pictures" / f"{key}.jpg").read_bytes()
-    except OSError as error:
-        raise ProjectError(f"Picture {key} of project {name} is missing ({error.strerror}); remove it.") from None
 
 
 def image(name: str, key: str) -> Image.Image:
