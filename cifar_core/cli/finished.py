@@ -128,9 +128,7 @@ def _save_tables(folder: Path, result: Assessment, measured: Measured | None) ->
 def _bundled(arguments: Namespace) -> Answer:
     """Evaluate the bundled model on the test images of this machine."""
     if arguments.robustness or arguments.map or arguments.html or arguments.csv:
-        raise RunError(
-            "The bundled model has no validation images of its own; give --robustness, --map, --html, --csv a run."
-        )
+        raise RunError("The bundled model has no validation images; give --robustness, --map, --html, --csv a run.")
     with native_messages_hidden():
         classifier = open_classifier(BUNDLED)
     dataset = cifar10.load()

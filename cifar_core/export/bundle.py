@@ -38,10 +38,8 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED_FOLDER) -> list[Path]:
     """
     evaluation, config = predictions.load(run), run.config
     if config.fine_tune_blocks < BLOCK_COUNT or not config.fine_tunes:
-        raise RunError(
-            f"Run {run.id} trained {config.fine_tune_blocks} of {BLOCK_COUNT} blocks, expected all: ImageNet's weights "
-            f"do not ship; train with --fine-tune-blocks {BLOCK_COUNT}."
-        )
+        trained = f"Run {run.id} trained {config.fine_tune_blocks} of {BLOCK_COUNT} blocks, expected all"
+        raise RunError(f"{trained}, as ImageNet's weights do not ship; train with --fine-tune-blocks {BLOCK_COUNT}.")
     folder.mkdir(exist_ok=True)
     stem = f"mobilenet_v2_{config.alpha:g}"
     written = [_write_backbone(run, folder / f"{stem}.npz")]

@@ -115,10 +115,8 @@ class Classifier:
         index = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
         if index and index.mean.shape != features:
-            raise RunError(
-                f"{path} belongs to another model: it has {len(index.mean)} features an image, expected {features[0]}; "
-                "delete the file to do without it, or train the run again."
-            )
+            received = f"received {len(index.mean)} features an image, expected {features[0]}"
+            raise RunError(f"{path} belongs to another model: {received}; delete the file, or train the run again.")
         return index
 
     def answer(self, images: np.ndarray) -> Answers:

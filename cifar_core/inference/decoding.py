@@ -72,14 +72,10 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
         except Image.DecompressionBombError as error:
             raise _too_large("far too many", MAX_PIXELS, name) from error
         except MemoryError as error:
-            raise ImageError(
-                f"{quoted(name)} needs more memory than is free here; shrink it first, or close other programs."
-            ) from error
+            raise ImageError(f"{quoted(name)} needs more memory than is free here; shrink it first.") from error
         except _MALFORMED as error:
-            raise ImageError(
-                f"{quoted(name)} is a damaged or truncated {format_name};"
-                " open it in another program, save it again and retry."
-            ) from error
+            damaged = f"{quoted(name)} is a damaged or truncated {format_name}"
+            raise ImageError(f"{damaged}; open it in another program, save it again and retry.") from error
 
 
 def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
@@ -96,10 +92,7 @@ def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
 def _jpeg(data: bytes, name: str) -> Image.Image:
     content, scans = picture_files.jpeg_parts(data)
     if scans > _MAX_SCANS:  # each covers the whole picture: thousands in a small file take minutes
-        raise ImageError(
-            f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans, where ten are usual;"
-            " save it again as an ordinary JPEG or as PNG."
-        )
+        raise ImageError(f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans; save it again as JPEG or PNG.")
     try:
         return _read(content, "JPEG", name)
     except _MALFORMED:
@@ -128,9 +121,7 @@ def _first_visible(image: Image.Image, name: str) -> Image.Image:
     first = next(frames)
     chosen = first if not _is_plain(first) else next((one for one in frames if not _is_plain(one)), first)
     if _is_invisible(chosen):
-        raise ImageError(
-            f"{quoted(name)} is transparent all over, so there is nothing to see; save it with its colors."
-        )
+        raise ImageError(f"{quoted(name)} is transparent all over; save it without transparency.")
     return chosen
 
 

@@ -118,10 +118,8 @@ def load(path: Path) -> Index | None:
     try:
         return _checked(untrusted.load_arrays(path, _LIMIT_BYTES))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} is damaged ({str(error)[:200] or type(error).__name__}), expected an index of training images; "
-            "delete the file to do without it, or train the run again."
-        ) from error
+        reason = str(error)[:200] or type(error).__name__
+        raise RunError(f"{path} is damaged ({reason}); delete the file, or train the run again.") from error
 
 
 def _checked(arrays: Mapping[str, np.ndarray]) -> Index:

@@ -88,10 +88,7 @@ def identify(data: bytes, name: str) -> str:
     if not data:
         raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose a {WANTED} file.")
     if len(data) > MAX_FILE_BYTES:
-        raise ImageError(
-            f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_FILE_BYTES)} are read; shrink it, or save it"
-            " as JPEG."
-        )
+        raise ImageError(f"{quoted(name)} has {_mib(len(data))}, expected at most {_mib(MAX_FILE_BYTES)}; shrink it.")
     kind, advice = _kind(data[:512])
     if advice:
         looks = f"looks like {kind}, not a" if kind else "is not a"
@@ -179,9 +176,9 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
                 continue
             if room <= 0:
+                most = _mib(MAX_UNPACKED_BYTES)
                 raise ImageError(
-                    f"{quoted(name)} unpacks to more than {MAX_UNPACKED_BYTES // 2**30} GiB; the rest is left out,"
-                    " pack it into several ZIP files."
+                    f"{quoted(name)} unpacks to more than {most}; the rest is left out: pack it separately."
                 )
             content, unpacked = _content(archive, info, filename, room)
             room -= unpacked
@@ -197,27 +194,20 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
 
 def open_zip(data: bytes, name: str) -> zipfile.ZipFile:
     """Open a zip. Raises ImageError if it is damaged, or has more than MAX_ZIP_BYTES or MAX_ZIP_MEMBERS."""
+    several = "pack the pictures into several ZIP files"
     if len(data) > MAX_ZIP_BYTES:
-        raise ImageError(
-            f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_ZIP_BYTES)} are read;"
-            " pack the pictures into several ZIP files."
-        )
+        raise ImageError(f"{quoted(name)} has {_mib(len(data))}, expected at most {_mib(MAX_ZIP_BYTES)}; {several}.")
     # Count the signatures of directory entries first: zipfile creates an object of 1 KB for each entry.
     entries = data.count(b"PK\x01\x02")
     if entries > MAX_ZIP_MEMBERS:
-        raise ImageError(
-            f"{quoted(name)} contains {entries:,} files, and at most {MAX_ZIP_MEMBERS:,} are read;"
-            " pack them into several ZIP files."
-        )
+        raise ImageError(f"{quoted(name)} has {entries:,} files, expected at most {MAX_ZIP_MEMBERS:,}; {several}.")
     try:
         try:
             return zipfile.ZipFile(io.BytesIO(data))
         except UnicodeDecodeError:  # one name is not UTF-8, against its flag; without the flags, `member_name` decodes
             return zipfile.ZipFile(io.BytesIO(_HIGH_FLAGS.sub(_without_utf8_flag, data)))
     except untrusted.MALFORMED_ZIP as error:
-        raise ImageError(
-            f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again and retry."
-        ) from error
+        raise ImageError(f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again.") from error
 
 
 def _without_utf8_flag(header: re.Match[bytes]) -> bytes:
@@ -285,21 +275,15 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: i
         if info.flag_bits & 0x1:
             raise ImageError(f"{quoted(name)} is encrypted; unpack it with its password and choose the picture.")
         if not untrusted.is_ordinary(info):
-            raise ImageError(
-                f"{quoted(name)} uses a rare compression method; pack it again as an ordinary ZIP file (deflate)."
-            )
+            raise ImageError(f"{quoted(name)} uses a rare compression method; pack it again with deflate.")
         with archive.open(info) as member:
             while part := member.read(_SLICE_BYTES):
                 content += part
                 if len(content) > min(MAX_FILE_BYTES, room - 1):
-                    raise ImageError(
-                        f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
-                        f" {MAX_UNPACKED_BYTES // 2**30} GiB a ZIP file; shrink it or leave it out."
-                    )
+                    most = f"{_mib(MAX_FILE_BYTES)} a file and {_mib(MAX_UNPACKED_BYTES)} a ZIP file"
+                    raise ImageError(f"{quoted(name)} unpacks to more than {most}; shrink it or leave it out.")
         if re.match(ZIP_SIGNATURE, content):
-            raise ImageError(
-                f"{quoted(name)} is a ZIP file within a ZIP file, which is not read; unpack the outer one first."
-            )
+            raise ImageError(f"{quoted(name)} is a ZIP file within a ZIP file; unpack the outer one first.")
         return bytes(content), len(content)
     except ImageError as error:
         return error, len(content)

@@ -160,7 +160,5 @@ def _checked_square(crop: object) -> tuple[float, float, float]:
             return x, y, fraction
     except (TypeError, ValueError):
         pass
-    raise ImageError(
-        f"The crop {shown_name(str(crop))} is not usable; give the word center or squeeze, or x, y and side as three"
-        " numbers from 0 to 1, the side above 0."
-    )
+    wanted = "center, squeeze, or x, y and side from 0 to 1, the side above 0"
+    raise ImageError(f"Crop: received {shown_name(str(crop))}, expected {wanted}.")

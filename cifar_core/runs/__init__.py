@@ -183,10 +183,7 @@ def get(run_id: str) -> Run:
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
         raise RunError(f"There is no run {str(run_id)[:60]!r}; Explore and 'python -m cifar_core runs list' show all.")
     if link := find_link(run.path):
-        raise RunError(
-            f"Run {run_id} is not opened: {quoted(link)} is a link or device, expected plain files; put the file "
-            "itself in its place, or delete it."
-        )
+        raise RunError(f"Run {run_id} is not opened: {quoted(link)} is a link or no file; put the file itself there.")
     return run
 
 
@@ -282,16 +279,12 @@ def check_disk() -> None:
     place = existing(folder)
     free, reserve = shutil.disk_usage(place).free, reserve_bytes(place)
     if free < reserve:
-        raise RunError(
-            f"The disk of {folder} has {free / 1e6:,.0f} MB free, and {reserve / 1e6:,.0f} MB stay free for "
-            "what already runs; free disk space there, or set CIFAR_RUNS_DIR to a folder on another disk."
-        )
+        sizes = f"The disk of {folder} has {free / 1e6:,.0f} MB free, expected {reserve / 1e6:,.0f} MB"
+        raise RunError(f"{sizes}; free disk space there, or set CIFAR_RUNS_DIR to a folder on another disk.")
     allowed, taken = budget_bytes(), size_bytes(folder)
     if taken >= allowed:
-        raise RunError(
-            f"The runs take {taken / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB is what they may take; delete some on "
-            "Explore and empty the trash, or raise CIFAR_RUNS_GB."
-        )
+        sizes = f"The runs take {taken / 1e9:.3g} GB, of {allowed / 1e9:.3g} GB at most"
+        raise RunError(f"{sizes}; delete some on Explore and empty the trash, or raise CIFAR_RUNS_GB.")
 
 
 def existing(folder: Path) -> Path:

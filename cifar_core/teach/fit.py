@@ -98,8 +98,8 @@ def fit(
     are meaningless and not used. At least two classes have pictures.
     """
     counts = np.bincount(labels, minlength=len(names))
-    cosines = units @ units.T
-    groups, moments = _groups(cosines if is_pretrained else np.zeros_like(cosines), labels, bursts)
+    cosines = units @ units.T if is_pretrained else np.eye(len(labels))
+    groups, moments = _groups(cosines, labels, bursts)
     folds = _folds(groups, labels)
     weights = (len(labels) / len(names) / np.maximum(counts, 1))[labels]
     weights = (weights / np.bincount(originals))[originals]
@@ -109,8 +109,7 @@ def fit(
     held_out = softmax(scale * scores[first])
     threshold = _threshold(cosines, groups, labels)
     result = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
-    warnings = tuple(_warnings(result, cosines if is_pretrained else np.eye(len(labels)), moments, counts, names))
-    return replace(result, warnings=warnings)
+    return replace(result, warnings=tuple(_warnings(result, cosines, moments, counts, names)))
 
 
 def _ridge(

@@ -39,6 +39,7 @@ from cifar_core.teach.project import BLOCKS, SETTINGS, Project, Sample
 FEW, COPIES = 10, 4
 """A class with fewer than FEW pictures gets COPIES changed copies of each."""
 NEAREST = 4
+_LAST = f"block_{LAST_LAYER}"
 _STRENGTH = 0.5  # strength of the augmentation
 _CHUNK = 64
 _LIMIT_BYTES = 256 * 2**20
@@ -51,10 +52,12 @@ class Backbone(pretrained.Weights):
 
     network: litert.Network
 
-    def features(self, images: np.ndarray) -> dict[int, np.ndarray]:
-        """Return the features of each layer in BLOCKS, float32 (n, channels), of images, uint8 (n, size, size, 3)."""
-        outputs = self.network.run(images)
-        return {block: outputs[f"block_{block}"] for block in BLOCKS}
+    def features(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the features of each layer in BLOCKS, "block_3" and so on, of images, uint8 (n, size, size, 3).
+
+        They are float32 (n, channels).
+        """
+        return self.network.run(images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +88,10 @@ class Model:
         """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
         pixels = prepared(picture, self.project.image_size)
         features = self.backbone.features(pixels[None])
-        places, distances = self.fit.nearest(unit(features[LAST_LAYER]), count)
+        places, distances = self.fit.nearest(unit(features[_LAST]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
         nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
-        probabilities = self.fit.probabilities(features[self.project.block])[0]
+        probabilities = self.fit.probabilities(features[f"block_{self.project.block}"])[0]
         is_none = self.backbone.kind != "random" and nearest[0][2] > self.fit.threshold
         return Answer(probabilities, nearest, is_none)
 
@@ -97,7 +100,7 @@ class Model:
         pixels = prepared(picture, self.project.image_size)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
-            return self.fit.probabilities(self.backbone.features(images)[self.project.block])
+            return self.fit.probabilities(self.backbone.features(images)[f"block_{self.project.block}"])
 
         best = int(probabilities(pixels[None])[0].argmax())
         return explain.overlay(Image.fromarray(pixels), explain.saliency(probabilities, pixels, _STRIDE)[best])
@@ -167,9 +170,9 @@ def open_model(name: str, report: machine.Progress = lambda done, total: None) -
     middle = time.perf_counter()
     is_original = np.array([":" not in one for one in inputs])
     fitted = fits.fit(
-        features[project.block],
+        features[f"block_{project.block}"],
         np.cumsum(is_original) - 1,
-        unit(features[LAST_LAYER][is_original]),
+        unit(features[_LAST][is_original]),
         labels,
         bursts,
         project.names,
@@ -208,7 +211,7 @@ def _wanted(project: Project) -> list[str]:
 
 def _computed(
     name: str, project: Project, base: Backbone, inputs: list[str], report: machine.Progress
-) -> dict[int, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Return the features of `inputs`, from `_wanted`, by block, float32 (n, channels); compute and store new ones.
 
     Raises ProjectError if pictures are missing or damaged.
@@ -226,24 +229,22 @@ def _computed(
     rows |= {one: len(rows) + number for number, one in enumerate(missing)}
     if missing:
         with suppress(OSError):  # on a full disk they are computed again
-            halves = {f"block_{block}": values.astype(np.float16) for block, values in known.items()}
+            halves = {block: values.astype(np.float16) for block, values in known.items()}
             machine.save_arrays(path, names=np.array(list(rows)), weights=np.array(base.fingerprint), **halves)
     order = [rows[one] for one in inputs]
     return {block: values[order] for block, values in known.items()}
 
 
-def _stored(path: Path, base: Backbone) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+def _stored(path: Path, base: Backbone) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return stored features by block and the row of each key; empty if damaged or from other weights."""
-    try:
+    shapes = base.network.output_shapes
+    with suppress(OSError, ValueError, KeyError, TypeError):
         arrays = untrusted.load_arrays(path, _LIMIT_BYTES)
-        names = [str(one) for one in arrays["names"]]
-        blocks = {block: arrays[f"block_{block}"].astype(np.float32) for block in BLOCKS}
-        shapes = base.network.output_shapes
-        sound = all(blocks[b].shape == (len(names), *shapes[f"block_{b}"]) for b in BLOCKS)
-        if sound and str(arrays["weights"]) == base.fingerprint and all(np.isfinite(v).all() for v in blocks.values()):
-            return blocks, {one: row for row, one in enumerate(names)}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+        rows = {str(one): row for row, one in enumerate(arrays["names"])}
+        known = {block: arrays[block].astype(np.float32) for block in shapes}
+        fits = all(v.shape == (len(rows), *shapes[block]) and np.isfinite(v).all() for block, v in known.items())
+        if fits and str(arrays["weights"]) == base.fingerprint:
+            return known, rows
     return {}, {}
 
 

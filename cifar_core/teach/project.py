@@ -158,9 +158,8 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
                 for setting in SETTINGS:
                     setattr(project, setting, getattr(one, setting))
             if not project.count:
-                raise ProjectError(
-                    " ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]])
-                )
+                nothing = "No picture is in a folder of its class, so no picture is added."
+                raise ProjectError(" ".join([nothing, *problems[:1]]))
     except CifarError:
         delete(name)
         raise

@@ -57,7 +57,7 @@ def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
 
     monkeypatch.setattr(models.Fit, "probabilities", blue)
     monkeypatch.setattr(
-        models.Backbone, "features", lambda self, images: {18: images.mean(axis=(1, 2), dtype=np.float64)}
+        models.Backbone, "features", lambda self, images: {"block_18": images.mean(axis=(1, 2), dtype=np.float64)}
     )
     heat = np.asarray(model.evidence(half), float)
     green = heat[..., 1] - heat[..., 0]
