@@ -32,14 +32,15 @@ def list_runs(arguments: Namespace) -> Answer:
     everything = listing.rows()
     rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
     rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)
-    if arguments.json:
-        return Answer([_summary(row) for row in rows], [])
+    data = [_summary(row) for row in rows]
     if not everything:
-        return Answer(None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
+        return Answer(data, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
     if not rows:
-        return Answer(None, [f"None of {len(everything)} runs matches the filter."])
+        return Answer(data, [f"None of {len(everything)} runs matches the filter."])
     head = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
-    return Answer(None, table(head, [_cells(row) for row in rows]))
+    return Answer(
+        data, table(head, [_cells(row, one.get("dataset", "-")) for row, one in zip(rows, data, strict=True)])
+    )
 
 
 def show(arguments: Namespace) -> Answer:
@@ -143,12 +144,12 @@ def _summary(row: listing.Row) -> dict[str, Any]:
     return figures(row.run) | {"config": config} | vars(row.labels) | {"latency_ms": row.latency_ms}
 
 
-def _cells(row: listing.Row) -> list[str]:
+def _cells(row: listing.Row, dataset: Any) -> list[str]:
     knobs = ("alpha", "image_size", "train_images")
     chosen = [KNOBS[name].format(row.knob(name)) if row.config else "?" for name in knobs]
-    dataset = _plain(shown_label(row.run.result.get("dataset", "-")))
+    shares = percent(row.validation_accuracy), percent(row.test_accuracy)
     name = f"{'★ ' if row.labels.starred else ''}{row.labels.name}"
-    return [row.run.id, row.state, *chosen, percent(row.validation_accuracy), percent(row.test_accuracy), dataset, name]
+    return [row.run.id, row.state, *chosen, *shares, _plain(shown_label(dataset)), name]
 
 
 def _pair(pair: Pair) -> dict[str, Any]:

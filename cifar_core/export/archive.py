@@ -52,7 +52,7 @@ FILES = {  # maximum unpacked bytes; a model of the widest network has 20 MB
 }
 EXTRAS = {calibration.FILE: _MIB, neighbors.FILE: 64 * _MIB}
 _LIMITS = FILES | EXTRAS | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
-_MOST_TEXT = 500
+_MOST_TEXT, _MOST_ROWS = 500, 400_000
 _SAME = 1e-6  # tolerance for metrics computed from the same predictions
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -170,7 +170,7 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     runs.write_json(
         folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
     )
-    rows = curves.sound_rows(_json_lines(files["metrics.jsonl"]))
+    rows = _sound_rows(files["metrics.jsonl"])
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_plain(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
     for name in ("evaluation.npz", "model.tflite", "best.keras", *EXTRAS):
@@ -233,12 +233,14 @@ def _placed(staging: Path, old_id: str) -> Run:
 
 
 def _plain(value: Any, depth: int = 3) -> Any:
-    """Return JSON data reduced to short texts and numbers, with at most `depth` levels of objects."""
+    """Return JSON data reduced to short texts and numbers, with at most `depth` levels of objects and lists."""
     if isinstance(value, dict) and depth:
         return {shown_name(str(key)): _plain(item, depth - 1) for key, item in list(value.items())[:50]}
+    if isinstance(value, list) and depth:
+        return [_plain(item, depth - 1) for item in value[:50]]
     if isinstance(value, str):
         return shown_name(value, _MOST_TEXT) if value else ""
-    return value if isinstance(value, bool) or records.is_number(value) else None
+    return value if isinstance(value, bool | float) or records.is_number(value) else None
 
 
 def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
@@ -251,12 +253,14 @@ def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
     return value
 
 
-def _json_lines(content: bytes) -> list[dict[str, Any]]:
+def _sound_rows(content: bytes) -> list[dict[str, Any]]:
+    if content.count(b"\n") > _MOST_ROWS:
+        raise _refused("its metrics.jsonl has too many rows")
     try:
-        rows = [json.loads(line) for line in content.splitlines()]
+        rows = (json.loads(line) for line in io.BytesIO(content))
+        return curves.sound_rows(row for row in rows if isinstance(row, dict))
     except (ValueError, RecursionError):
         raise _refused("its metrics.jsonl is damaged") from None
-    return [row for row in rows if isinstance(row, dict)]
 
 
 def _refused(reason: str) -> RunError:

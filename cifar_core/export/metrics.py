@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -54,8 +53,7 @@ def to_json(run: Run) -> bytes:
 
 def to_tensorboard(run: Run) -> bytes:
     """Return a zip with event files for training and validation; equal names share a chart in TensorBoard."""
-    started = run.status.get("started")
-    start = float(started) if isinstance(started, int | float) and math.isfinite(started) else 0.0
+    start = float(run.status.get("started", 0))
     training, validation = _events(_rows(run), start)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

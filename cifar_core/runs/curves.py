@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ _COLUMNS = {
 _MANY = 1e6  # more than the stretches of a phase
 
 
-def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def sound_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows that have the keys of their kind and numbers in their ranges.
 
     A damaged or imported file may contain other rows. A loss may be NaN or infinite, as in a training that diverges.
