@@ -72,7 +72,7 @@ def follow(run: Run, screen: Screen) -> None:
         if not origin_shown and any("phase" in row for row in rows):
             screen.line(run_commands.origin(run))
             origin_shown = True
-        for row in rows:
+        for row in curves.sound_rows(rows):  # of an imported run, too, if a lesson takes it
             _show_row(row, epochs, screen)
         if state not in LIVE_STATES:
             return
@@ -84,11 +84,13 @@ def follow(run: Run, screen: Screen) -> None:
 
 def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
     left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
-    measure = "cross_entropy" if "cross_entropy" in row else "loss"  # rows of older versions: loss with penalties
+    measure = (
+        "loss" if row.get("cross_entropy") is None else "cross_entropy"
+    )  # rows of older versions: loss with penalties
     label = measure.replace("_", "-")
     if row["kind"] == "progress":
-        done, total = row["done"], row["total"]
-        screen.bar(_STAGES.get(row["stage"], row["stage"]), done / max(total, 1), f"{done:,}/{total:,}  {left}")
+        done, total, stage = row["done"], row["total"], row.get("stage", "")
+        screen.bar(_STAGES.get(stage, stage), done / max(total, 1), f"{done:,}/{total:,}  {left}")
     elif probe := curves.linear_probe([row]):
         screen.line(f"linear probe: validation accuracy {percent(probe.accuracy)}, {probe.name}")
     elif row["kind"] == "step":
@@ -100,10 +102,10 @@ def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> No
         )
     elif row["kind"] == "epoch":
         screen.line(
-            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{row['epochs']}"
-            f"  {label} {number(row[measure])}  accuracy {percent(row['accuracy'])}  validation {label} "
-            f"{number(row[f'validation_{measure}'])}  accuracy {percent(row['validation_accuracy'])}"
-            f"  learning rate {row['learning_rate']:.2g}  {duration(row['elapsed_seconds'])}"
+            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{epochs[row['phase']]}"
+            f"  {label} {number(row.get(measure))}  accuracy {percent(row.get('accuracy'))}  validation {label} "
+            f"{number(row.get(f'validation_{measure}'))}  accuracy {percent(row['validation_accuracy'])}"
+            f"  learning rate {row.get('learning_rate') or 0:.2g}  {duration(row.get('elapsed_seconds'))}"
         )
 
 
