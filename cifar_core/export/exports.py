@@ -33,7 +33,6 @@ from cifar_core.runs import Run, labels, records
 IMAGES = 200
 """Number of test images to test a model file with."""
 _BATCH = 20
-_STORED = "the run's own test predictions"
 _ONNX_PACKAGES = ("ONNX", "onnx onnxruntime")
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 
@@ -206,7 +205,8 @@ def make(
         images, classes, source = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
         try:
-            temporary.write_bytes(written(run) if written else converted(_litert(run), name))
+            made = written(run) if written else converted(litert_format.probabilities_only(model_file.read(run)), name)
+            temporary.write_bytes(made)
             machine.replace(temporary, path(run, name))
         finally:
             temporary.unlink(missing_ok=True)
@@ -216,15 +216,9 @@ def make(
             part = slice(start, start + _BATCH)
             right += int((answers(images[part]).argmax(axis=1) == classes[part]).sum())
             task.write("working", done=min(part.stop, len(images)), total=len(images))
-        task.write(
-            "done",
-            bytes=path(run, name).stat().st_size,
-            agreement=right / len(images),
-            images=len(images),
-            latency_ms=model_file.latency_ms(answers, images),
-            against=source,
-            made=time.time(),
-        )
+        measured = {"agreement": right / len(images), "latency_ms": model_file.latency_ms(answers, images)}
+        about = {"images": len(images), "against": source, "made": time.time()}
+        task.write("done", bytes=path(run, name).stat().st_size, **measured, **about)
 
 
 def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
@@ -242,16 +236,11 @@ def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
     except DataError:
         images, labels = cifar10.samples(IMAGES, "generated", test=True)
     stored, same = test.probabilities[:IMAGES], np.array_equal(labels, test.labels[:IMAGES])
-    if same and name != "generated":
-        return images, stored.argmax(axis=1), _STORED
-    again = litert_answers(model_file.read(run))(images)
-    if same and np.allclose(again, stored, atol=1e-3):
-        return images, stored.argmax(axis=1), _STORED
-    return images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here"
-
-
-def _litert(run: Run) -> bytes:
-    return litert_format.probabilities_only(model_file.read(run))
+    if not same or name == "generated":
+        again = litert_answers(model_file.read(run))(images)
+        if not same or not np.allclose(again, stored, atol=1e-3):
+            return images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here"
+    return images, stored.argmax(axis=1), "the run's own test predictions"
 
 
 def litert_answers(content: bytes) -> Classify:

@@ -16,6 +16,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -248,16 +249,14 @@ def _on_background(image: Image.Image) -> Image.Image:
 
 def _to_srgb(image: Image.Image, info: Mapping[Any, Any], data: bytes) -> Image.Image:
     """Return `image` (L, RGB, RGBA or CMYK) in sRGB: RGB, or RGBA if it has transparency."""
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    alpha = image.getchannel("A") if mode == "RGBA" else None
-    try:
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    opaque = image.convert("RGB") if alpha else image
+    converted = None
+    with suppress(*_BROKEN_PROFILE):
         space = _color_space(info, data)
-        if space is None:
-            return image.convert(mode)
-        opaque = image.convert("RGB") if alpha else image
-        converted = _profiled(opaque, space) if isinstance(space, bytes) else _calibrated(opaque, *space)
-    except _BROKEN_PROFILE:
-        return image.convert(mode)
+        if space is not None:
+            converted = _profiled(opaque, space) if isinstance(space, bytes) else _calibrated(opaque, *space)
+    converted = converted or opaque.convert("RGB")
     if alpha:
         converted.putalpha(alpha)
     return converted
