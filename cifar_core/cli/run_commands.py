@@ -12,9 +12,7 @@ from cifar_core import errors, jobs, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, interval, native_messages_hidden, number, percent, table
 from cifar_core.config import KNOBS, PRESETS, differing_knobs
 from cifar_core.data.cifar10 import shown_label
-from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, diagnosis, listing, story
-from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
@@ -28,7 +26,7 @@ def list_runs(arguments: Namespace) -> Answer:
     """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
         usual = ", ".join(listing.SORTS)
-        raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {usual} or a setting's name.")
+        raise errors.ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {usual} or a setting's name.")
     everything = listing.rows()
     rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
     rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)
@@ -125,7 +123,7 @@ def compare(arguments: Namespace) -> Answer:
     """Show the differing knobs, and whether the test accuracies differ significantly."""
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
-        raise RunError(f"Compare: received one run, expected two or more; '{PROGRAM} runs list' shows all.")
+        raise errors.RunError(f"Compare: received one run, expected two or more; '{PROGRAM} runs list' shows all.")
     rows = [listing.row(run) for run in chosen]
     knobs = differing_knobs(row.config for row in rows if row.config)
     pairs = comparison.compare(chosen)
@@ -152,7 +150,7 @@ def _cells(row: listing.Row, dataset: Any) -> list[str]:
     return [row.run.id, row.state, *chosen, *shares, _plain(shown_label(dataset)), name]
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair(pair: comparison.Pair) -> dict[str, Any]:
     answer: dict[str, Any] = {"a": pair.a.id, "b": pair.b.id, "reason": pair.reason or None}
     if pair.result is not None:
         answer |= vars(pair.result) | {"p_value_adjusted": pair.adjusted, "is_real": pair.is_significant}
@@ -185,7 +183,7 @@ def details(run: Run) -> dict[str, Any]:
     try:
         records.environment(run.path)
         environment = runs.load_json(run.path / "environment.json")
-    except RunError as error:
+    except errors.RunError as error:
         problems.insert(0, str(error))
     return figures(run) | {
         "config": config.to_dict(),
@@ -218,7 +216,7 @@ def ending(run: Run) -> tuple[int, str]:
         return 2, f"Run {run.id} was stopped; {resume}"
     if failure := run_error(run):
         known = getattr(errors, failure["type"], None)
-        if isinstance(known, type) and issubclass(known, CifarError):
+        if isinstance(known, type) and issubclass(known, errors.CifarError):
             return 2, failure["message"]
         log = run.path / "worker.log"
         return 1, f"Run {run.id} failed, {failure['type']}: {failure['message']} See {log}."
@@ -229,7 +227,7 @@ def origin(run: Run) -> str:
     """Return a sentence on the images and initial weights of a started run."""
     try:
         known = records.environment(run.path)
-    except RunError as error:
+    except errors.RunError as error:
         return str(error)
     return _origin(known and known.data.label, known and known.weights.label)
 

@@ -32,7 +32,6 @@ from cifar_core.evaluation import predictions
 from cifar_core.export import report
 from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.runs import Run, curves, records, trash
-from cifar_core.runs.records import Share
 from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
@@ -62,8 +61,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)]
 class _Result(msgspec.Struct):
     """The metrics of a finished run."""
 
-    validation_accuracy: Share
-    test_accuracy: Share
+    validation_accuracy: records.Share
+    test_accuracy: records.Share
     validation_images: _Count
     test_images: _Count
     best_epoch: _Count
@@ -75,7 +74,7 @@ class _Result(msgspec.Struct):
     best_phase: Literal["head", "fine_tune"]
     dataset: _Text
     weights: _Text
-    linear_probe_accuracy: Share | msgspec.UnsetType = msgspec.UNSET
+    linear_probe_accuracy: records.Share | msgspec.UnsetType = msgspec.UNSET
 
 
 def missing(run: Run) -> str | None:

@@ -24,7 +24,6 @@ from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, DataError, RunError, os_errors_as
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
-from cifar_core.inference.model_file import Classify
 from cifar_core.jobs import Job
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
@@ -192,7 +191,7 @@ def make(
     run: Run,
     name: str,
     written: Callable[[Run], bytes] | None = None,
-    opened: Callable[[Path], Classify] | None = None,
+    opened: Callable[[Path], model_file.Classify] | None = None,
 ) -> None:
     """Write the model file `name` of `run`, test it on images, and record the result.
 
@@ -243,13 +242,13 @@ def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
     return images, stored.argmax(axis=1), "the run's own test predictions"
 
 
-def litert_answers(content: bytes) -> Classify:
+def litert_answers(content: bytes) -> model_file.Classify:
     """Return a LiteRT file as a function from images to probabilities. Raises RunError if it is damaged."""
     network = Network(content)
     return lambda images: network.run(images)["probabilities"]
 
 
-def _opened(file: Path) -> Classify:
+def _opened(file: Path) -> model_file.Classify:
     """Return a LiteRT or ONNX file as a function from images to probabilities."""
     if file.suffix == ".tflite":
         return litert_answers(file.read_bytes())

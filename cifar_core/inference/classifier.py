@@ -15,10 +15,8 @@ from cifar_core import runs
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.inference import calibration, model_file, neighbors
-from cifar_core.inference.neighbors import Index
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
-from cifar_core.network.pretrained import BUNDLED_FOLDER
 from cifar_core.runs import Run, records
 from cifar_core.untrusted import csv_text
 
@@ -61,7 +59,7 @@ def has_bundled() -> bool:
 
 def bundled_figures() -> dict[str, Any]:
     """Return the metrics of the bundled model from its model card."""
-    return (runs.load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]
+    return (runs.load_json(pretrained.BUNDLED_FOLDER / "card.json") or {})["0.5"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +108,7 @@ class Classifier:
         """The bytes of the LiteRT file."""
         return self._network.content
 
-    def _sound_index(self, path: Path) -> Index | None:
+    def _sound_index(self, path: Path) -> neighbors.Index | None:
         """Return the index in `path`. Raises RunError if it is damaged or belongs to another model."""
         index = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
@@ -158,7 +156,7 @@ def _network(path: Path, changed: int, run: Run | None) -> Network:
 
 
 @functools.lru_cache(maxsize=4)
-def _index(path: Path, changed: int) -> Index | None:
+def _index(path: Path, changed: int) -> neighbors.Index | None:
     """Load an index, cached by path and modification time `changed`."""
     return neighbors.load(path)
 

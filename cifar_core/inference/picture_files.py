@@ -16,9 +16,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cifar_core import untrusted
 from cifar_core.errors import ImageError
-from cifar_core.untrusted import quoted
+from cifar_core.untrusted import MALFORMED_ZIP, is_ordinary, quoted
 
 MAX_FILE_BYTES = 64 * 2**20  # limit of one picture, in a zip or not
 ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
@@ -206,7 +205,7 @@ def open_zip(data: bytes, name: str) -> zipfile.ZipFile:
             return zipfile.ZipFile(io.BytesIO(data))
         except UnicodeDecodeError:  # one name is not UTF-8, against its flag; without the flags, `member_name` decodes
             return zipfile.ZipFile(io.BytesIO(_HIGH_FLAGS.sub(_without_utf8_flag, data)))
-    except untrusted.MALFORMED_ZIP as error:
+    except MALFORMED_ZIP as error:
         raise ImageError(f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again.") from error
 
 
@@ -274,7 +273,7 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: i
     try:
         if info.flag_bits & 0x1:
             raise ImageError(f"{quoted(name)} is encrypted; unpack it with its password and choose the picture.")
-        if not untrusted.is_ordinary(info):
+        if not is_ordinary(info):
             raise ImageError(f"{quoted(name)} uses a rare compression method; pack it again with deflate.")
         with archive.open(info) as member:
             while part := member.read(_SLICE_BYTES):
@@ -287,7 +286,7 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: i
         return bytes(content), len(content)
     except ImageError as error:
         return error, len(content)
-    except untrusted.MALFORMED_ZIP:
+    except MALFORMED_ZIP:
         return ImageError(f"{quoted(name)} is damaged inside its ZIP file; pack it again and retry."), len(content)
 
 

@@ -21,7 +21,6 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import Run, read_rows
 from cifar_core.runs.records import Share
-from cifar_core.untrusted import shown_name
 
 FILE = "pins.npz"
 PROBES = "probes.jsonl"
@@ -75,7 +74,7 @@ def load(folder: Path) -> list[Pin]:
         return []
     if names.ndim != 1 or images.dtype != np.uint8 or images.shape != (len(names), 32, 32, 3) or not len(names) <= MOST:
         return []
-    return [Pin(image, shown_name(str(name))) for image, name in zip(images, names, strict=True)]
+    return [Pin(image, untrusted.shown_name(str(name))) for image, name in zip(images, names, strict=True)]
 
 
 def save(run: Run, pins: Sequence[Pin]) -> None:

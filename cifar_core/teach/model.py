@@ -30,16 +30,14 @@ from cifar_core.inference import explain
 from cifar_core.inference.neighbors import unit
 from cifar_core.inference.pictures import crop_box
 from cifar_core.network import litert, litert_format, pretrained
-from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import fit as fits
 from cifar_core.teach import project as projects
-from cifar_core.teach.fit import Fit
 from cifar_core.teach.project import BLOCKS, SETTINGS, Project, Sample
 
 FEW, COPIES = 10, 4
 """A class with fewer than FEW pictures gets COPIES changed copies of each."""
 NEAREST = 4
-_LAST = f"block_{LAST_LAYER}"
+_LAST = f"block_{litert.LAST_LAYER}"
 _STRENGTH = 0.5  # strength of the augmentation
 _CHUNK = 64
 _LIMIT_BYTES = 256 * 2**20
@@ -80,7 +78,7 @@ class Model:
     name: str
     project: Project
     backbone: Backbone
-    fit: Fit
+    fit: fits.Fit
     feature_seconds: float
     fit_seconds: float
 
@@ -138,7 +136,7 @@ class Model:
     def _page(self) -> bytes:
         low, high = self.fit.interval
         chosen, names = self.project, self.project.names
-        layer = "the last layer" if chosen.block == LAST_LAYER else f"block {chosen.block}"
+        layer = "the last layer" if chosen.block == litert.LAST_LAYER else f"block {chosen.block}"
         card = {
             "Project": self.name,
             "Accuracy": f"{self.fit.accuracy:.1%} by cross-validation (95% interval {low:.1%} to {high:.1%})",

@@ -55,7 +55,7 @@ def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
         share = 1.5 * features[:, 2] / features.sum(axis=1)
         return np.stack([1 - share, share], axis=1)
 
-    monkeypatch.setattr(models.Fit, "probabilities", blue)
+    monkeypatch.setattr(models.fits.Fit, "probabilities", blue)
     monkeypatch.setattr(
         models.Backbone, "features", lambda self, images: {"block_18": images.mean(axis=(1, 2), dtype=np.float64)}
     )
