@@ -73,17 +73,13 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
         feature_cache.clear()
         say("the settings of recipe.py, from an empty cache")
         figures["twin_run"], _ = _train(settings, "twin")
-        figures |= _recipes(settings, limit_seconds // 6 if quick else limit_seconds, say)
+        figures["limit_seconds"] = limit = limit_seconds // 6 if quick else limit_seconds
+        say(f"recipe.py with the same settings, {limit / 60:g} minutes at most")
+        figures["recipe"] = _recipe(settings, limit)
+        say("phase 1 of recipe.py in batches of 64, as in tutorials")
+        tutorial = replace(settings, head_batch_size=64, head_epochs=2, fine_tune_epochs=0)
+        figures["recipe_batch_64"] = _recipe(tutorial, limit)
     return figures
-
-
-def _recipes(settings: TrainConfig, limit_seconds: int, say: Say) -> dict[str, Any]:
-    """Return the times of recipe.py with `settings`, and of its phase 1 with batch size 64, as in tutorials."""
-    say(f"recipe.py with the same settings, {limit_seconds / 60:g} minutes at most")
-    same = _recipe(settings, limit_seconds)
-    say("phase 1 of recipe.py in batches of 64")
-    tutorial = _recipe(replace(settings, head_batch_size=64, head_epochs=2, fine_tune_epochs=0), limit_seconds)
-    return {"limit_seconds": limit_seconds, "recipe": same, "recipe_batch_64": tutorial}
 
 
 def conditions() -> dict[str, Any]:
@@ -142,11 +138,15 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
         "probe_accuracy": probe["validation_accuracy"],
         "validation_accuracy": run.result["validation_accuracy"],
         "test_accuracy": run.result["test_accuracy"],
-        "epoch_seconds": {p: [row["epoch_seconds"] for row in epochs if row["phase"] == p] for p in PHASES},
-        "goal_seconds": next(
-            (before + row["elapsed_seconds"] for row in epochs if row["validation_accuracy"] >= GOAL), None
-        ),
+        **_epoch_times(epochs, "epoch_seconds", "elapsed_seconds", before),
     }, run
+
+
+def _epoch_times(rows: list[dict[str, Any]], seconds: str, elapsed: str, before: float = 0.0) -> dict[str, Any]:
+    """Return the seconds of each epoch by phase, and the time to GOAL or None; the others name keys of the rows."""
+    good = (before + row[elapsed] for row in rows if row["validation_accuracy"] >= GOAL)
+    times = {phase: [row[seconds] for row in rows if row["phase"] == phase] for phase in PHASES}
+    return {"epoch_seconds": times, "goal_seconds": next(good, None)}
 
 
 def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
@@ -155,8 +155,7 @@ def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
     printed = _python(["-m", "cifar_core.training.timing", json.dumps(plan)]).splitlines()
     *epochs, predictions = [json.loads(line) for line in printed if line.startswith('{"what"')]
     return {
-        "epoch_seconds": {p: [row["seconds"] for row in epochs if row["phase"] == p] for p in PHASES},
-        "goal_seconds": next((row["elapsed"] for row in epochs if row["validation_accuracy"] >= GOAL), None),
+        **_epoch_times(epochs, "seconds", "elapsed"),
         "validation_accuracy": max(row["validation_accuracy"] for row in epochs),
         "images_per_second": predictions["images_per_second"],
         "single_seconds": predictions["single_seconds"],

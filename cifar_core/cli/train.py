@@ -154,16 +154,9 @@ def download_data(arguments: Namespace) -> Answer:
             screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
         dataset = cifar10.download(progress)
-    answer = {
-        "dataset": dataset.name,
-        "label": dataset.label,
-        "source": dataset.source,
-        "train_images": len(dataset.train_labels),
-        "test_images": len(dataset.test_labels),
-        "fingerprint": dataset.fingerprint,
-        "official": dataset.official,
-    }
-    return Answer(answer, [f"{dataset.label} is in {dataset.source}."])
+    about = {key: getattr(dataset, key) for key in ("label", "source", "fingerprint", "official")}
+    counts = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
+    return Answer({"dataset": dataset.name, **about, **counts}, [f"{dataset.label} is in {dataset.source}."])
 
 
 def show_cache(arguments: Namespace) -> Answer:

@@ -94,13 +94,9 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, rule: OutOfDistribution |
     """Return the calibration for `probabilities`, float (n, 10), of images with `labels`, (n,)."""
     temperature = best_temperature(probabilities, labels)
     after = scaled(probabilities, temperature)
-    return Calibration(
-        temperature,
-        len(labels),
-        (reliability(probabilities, labels).ece, reliability(after, labels).ece),
-        (loss(probabilities, labels), loss(after, labels)),
-        rule,
-    )
+    errors = reliability(probabilities, labels).ece, reliability(after, labels).ece
+    losses = loss(probabilities, labels), loss(after, labels)
+    return Calibration(temperature, len(labels), errors, losses, rule)
 
 
 def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -163,30 +163,19 @@ def open_model(name: str, report: machine.Progress = lambda done, total: None) -
     if len(np.unique(labels)) < 2:
         raise ProjectError("Two classes need pictures before anything can be learned.")
     start = time.perf_counter()
-    base, inputs = backbone(project.alpha, project.image_size), _wanted(project)
+    shape, inputs = (project.alpha, project.image_size), _wanted(project)
+    base = _backbone(pretrained.expected_kind("auto", *shape), *shape)
     features = _computed(name, project, base, inputs, report)
     middle = time.perf_counter()
     is_original = np.array([":" not in one for one in inputs])
-    fitted = fits.fit(
-        features[f"block_{project.block}"],
-        np.cumsum(is_original) - 1,
-        unit(features[_LAST][is_original]),
-        labels,
-        bursts,
-        project.names,
-        project.strength,
-        is_pretrained=base.kind != "random",
-    )
+    originals, units = np.cumsum(is_original) - 1, unit(features[_LAST][is_original])
+    of_head, is_pretrained = features[f"block_{project.block}"], base.kind != "random"
+    fitted = fits.fit(of_head, originals, units, labels, bursts, project.names, project.strength, is_pretrained)
     return Model(name, project, base, fitted, middle - start, time.perf_counter() - middle)
 
 
-def backbone(alpha: float, image_size: int) -> Backbone:
-    """Return the backbone with the best available weights: ImageNet, bundled or random."""
-    return _opened(pretrained.expected_kind("auto", alpha, image_size), alpha, image_size)
-
-
 @functools.lru_cache(maxsize=4)
-def _opened(kind: str, alpha: float, image_size: int) -> Backbone:
+def _backbone(kind: str, alpha: float, image_size: int) -> Backbone:
     weights = pretrained.load("auto" if kind == "imagenet" else kind, alpha, image_size, seed=1)
     network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS), side=image_size)
     return Backbone(**vars(weights), network=network)
