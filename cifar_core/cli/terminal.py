@@ -117,6 +117,10 @@ class Screen:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._draws = not quiet and sys.stderr.isatty()
+        self._out = sys.stderr
+        if self._draws:  # `native_messages_hidden` redirects the descriptor of standard error, so the bar has its own
+            with suppress(OSError):
+                self._out = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="replace")
         self._width = 0
         self._next_draw = 0.0
 
@@ -125,12 +129,14 @@ class Screen:
 
     def __exit__(self, *_: object) -> None:
         self._clear()
+        if self._out is not sys.stderr:
+            self._out.close()
 
     def line(self, text: str) -> None:
         """Print a permanent line."""
         if not self._quiet:
             self._clear()
-            print(text, file=sys.stderr)
+            print(text, file=self._out, flush=True)
 
     def bar(self, what: str, share: float, more: str = "") -> None:
         """Draw the bar at `share`, 0..1, at most ten times per second."""
@@ -139,10 +145,10 @@ class Screen:
         self._next_draw = time.monotonic() + _REDRAW_SECONDS
         cells = round(min(max(share, 0.0), 1.0) * _BAR_CELLS)
         text = f"{what} [{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {more}"[: shutil.get_terminal_size().columns - 1]
-        print("\r" + text.ljust(self._width), end="", file=sys.stderr, flush=True)
+        print("\r" + text.ljust(self._width), end="", file=self._out, flush=True)
         self._width = len(text)
 
     def _clear(self) -> None:
         if self._width:
-            print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
+            print("\r" + " " * self._width + "\r", end="", file=self._out, flush=True)
             self._width = 0

@@ -102,7 +102,7 @@ def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> No
         )
     elif row["kind"] == "epoch":
         screen.line(
-            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{epochs[row['phase']]}"
+            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{row.get('epochs') or epochs[row['phase']]}"
             f"  {label} {number(row.get(measure))}  accuracy {percent(row.get('accuracy'))}  validation {label} "
             f"{number(row.get(f'validation_{measure}'))}  accuracy {percent(row['validation_accuracy'])}"
             f"  learning rate {row.get('learning_rate') or 0:.2g}  {duration(row.get('elapsed_seconds'))}"
@@ -118,8 +118,8 @@ def run_bench(arguments: Namespace) -> Answer:
         raise ConfigError(f"Output: received {str(folder)[:200]!r}, expected a folder that exists; make it first.")
     if readme and not (readme.is_file() and bench.BEGIN in readme.read_text(encoding="utf-8")):
         raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {bench.BEGIN!r}.")
-    screen = Screen(arguments.json)
-    figures = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
+    with Screen(arguments.json) as screen:
+        figures = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
     write_json(folder / "bench.json", figures)
     if readme:
         bench.write_section(readme, figures)

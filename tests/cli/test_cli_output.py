@@ -50,6 +50,23 @@ def test_every_command_has_its_function() -> None:
     )
 
 
+def test_a_bar_is_drawn_while_native_messages_are_hidden() -> None:
+    screen, own = os.openpty()
+    code = """
+import os
+from cifar_core.cli.terminal import Screen, native_messages_hidden
+with Screen() as screen, native_messages_hidden():
+    os.write(2, b"banner")
+    screen.bar("map", 0.5)
+"""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", code], stderr=own, env=environment, check=True, timeout=60)
+    drawn = os.read(screen, 10_000).decode()
+    os.close(own)
+    os.close(screen)
+    assert "map [####" in drawn and "banner" not in drawn
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_an_answer_on_a_full_disk_is_a_sentence(run: Run, form: tuple[str, ...]) -> None:

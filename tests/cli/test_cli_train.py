@@ -41,9 +41,7 @@ def test_rows_of_another_version_or_program_are_followed(home: Path, capsys: pyt
     rows = [step, epoch, {"kind": "progress", "done": 1, "total": 0}, {"kind": "song"}, {}]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     set_status(run, state="finished")
-    screen = Screen()
-    screen._draws = True
-    follow(run, screen)
+    follow(run, Screen())
     assert "validation loss 2.0000  accuracy 50.0%" in capsys.readouterr().err
 
 
