@@ -78,9 +78,7 @@ def load(folder: Path) -> list[Pin]:
 
 
 def save(run: Run, pins: Sequence[Pin]) -> None:
-    """Write the pins of `run`. Raises RunError if there are more than MOST or the file cannot be written."""
-    if len(pins) > MOST:
-        raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; unpin one first.")
+    """Write the pins of `run`, at most MOST. Raises RunError if the file cannot be written."""
     images = np.stack([pin.image for pin in pins]) if pins else np.empty((0, 32, 32, 3), np.uint8)
     names = np.array([pin.name[:_NAME_LENGTH] for pin in pins], dtype=f"<U{_NAME_LENGTH}")
     with os_errors_as(RunError, "The pins could not be written"):

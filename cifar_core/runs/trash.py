@@ -48,11 +48,10 @@ def restore(run_id: str) -> Run:
 
 def contents() -> list[str]:
     """Return the IDs of the runs in the trash, newest first."""
-    try:
-        names = sorted((entry.name for entry in os.scandir(trash_dir()) if entry.is_dir()), reverse=True)
-    except OSError:
-        return []
-    return [name for name in names if runs.ID_PATTERN.fullmatch(name)]
+    with suppress(OSError), os.scandir(trash_dir()) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and runs.ID_PATTERN.fullmatch(entry.name)]
+        return sorted(names, reverse=True)
+    return []
 
 
 def size_bytes(run_ids: Collection[str] | None = None) -> int:

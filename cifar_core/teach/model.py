@@ -28,7 +28,7 @@ from cifar_core.errors import ConfigError, ProjectError
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
 from cifar_core.inference.neighbors import unit
-from cifar_core.inference.pictures import crop_box
+from cifar_core.inference.pictures import prepare
 from cifar_core.network import litert, litert_format, pretrained
 from cifar_core.teach import fit as fits
 from cifar_core.teach import project as projects
@@ -84,7 +84,7 @@ class Model:
 
     def answer(self, picture: Image.Image, count: int = NEAREST) -> Answer:
         """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
-        pixels = prepared(picture, self.project.image_size)
+        pixels = prepare(picture, side=self.project.image_size)
         features = self.backbone.features(pixels[None])
         places, distances = self.fit.nearest(unit(features[_LAST]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
@@ -95,7 +95,7 @@ class Model:
 
     def evidence(self, picture: Image.Image) -> Image.Image:
         """Return the square of a picture, overlaid with the evidence for its class (occlusion)."""
-        pixels = prepared(picture, self.project.image_size)
+        pixels = prepare(picture, side=self.project.image_size)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
             return self.fit.probabilities(self.backbone.features(images)[f"block_{self.project.block}"])
@@ -181,12 +181,6 @@ def _backbone(kind: str, alpha: float, image_size: int) -> Backbone:
     return Backbone(**vars(weights), network=network)
 
 
-def prepared(picture: Image.Image, image_size: int) -> np.ndarray:
-    """Return the central square of a picture as network input: uint8 (size, size, 3)."""
-    square = picture.crop(crop_box(picture.size, "centre"))
-    return np.array(square.resize((image_size, image_size), Image.Resampling.BICUBIC), dtype=np.uint8)
-
-
 def _wanted(project: Project) -> list[str]:
     """Return the keys of all training inputs, class by class: each picture, and copies with ":1" and so on."""
     stages = []
@@ -237,7 +231,7 @@ def _stored(path: Path, base: Backbone) -> tuple[dict[str, np.ndarray], dict[str
 
 def _image(name: str, one: str, image_size: int) -> np.ndarray:
     key, _, view = one.partition(":")
-    pixels = prepared(projects.image(name, key), image_size)
+    pixels = prepare(projects.image(name, key), side=image_size)
     if not view:
         return pixels
     place = np.array([int(key[:4], 16)])

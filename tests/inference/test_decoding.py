@@ -23,7 +23,7 @@ REAL_FILES = corpus.real_files()
 def test_every_format_and_mode_becomes_rgb(name):
     image = open_picture(REAL_FILES[name], name)
     assert image.mode == "RGB"
-    assert prepare(image).shape == (1, 32, 32, 3)
+    assert prepare(image).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("name", ["RGB.png", "RGB.bmp"])

@@ -107,7 +107,7 @@ def test_files_agree_with_the_model(two_kinds, block):
     with projects.changed(two_kinds) as project:
         project.block, project.image_size = block, 128
     model = models.open_model(two_kinds)
-    pixels = np.stack([models.prepared(drawn("spots", n), 128) for n in range(5)])
+    pixels = np.stack([models.prepare(drawn("spots", n), side=128) for n in range(5)])
     expected = np.stack([model.answer(drawn("spots", n)).probabilities for n in range(5)])
     network = Network(model.export("litert"), side=128)
     np.testing.assert_allclose(network.run(pixels)["probabilities"], expected, atol=1e-3)
