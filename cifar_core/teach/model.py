@@ -25,6 +25,7 @@ from PIL import Image
 from cifar_core import machine, untrusted
 from cifar_core.data import augmentation
 from cifar_core.errors import ConfigError, ProjectError
+from cifar_core.evaluation.predictions import confusion_counts
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
 from cifar_core.inference.neighbors import unit
@@ -123,9 +124,9 @@ class Model:
         return {
             "id": f"{projects.PREFIX}{self.name}",
             "classes": {label.name: len(label.samples) for label in self.project.classes},
-            "accuracy": self.fit.accuracy,
-            "interval": list(self.fit.interval),
-            "confusion": self.fit.confusion.tolist(),
+            "accuracy": self.fit.held_out.accuracy,
+            "interval": list(self.fit.held_out.interval),
+            "confusion": confusion_counts(self.fit.held_out).tolist(),
             "warnings": list(self.fit.warnings),
             **{name: getattr(self.project, name) for name in SETTINGS},
             "weights": self.backbone.label,
@@ -134,12 +135,12 @@ class Model:
         }
 
     def _page(self) -> bytes:
-        low, high = self.fit.interval
+        held_out, (low, high) = self.fit.held_out, self.fit.held_out.interval
         chosen, names = self.project, self.project.names
         layer = "the last layer" if chosen.block == litert.LAST_LAYER else f"block {chosen.block}"
         card = {
             "Project": self.name,
-            "Accuracy": f"{self.fit.accuracy:.1%} by cross-validation (95% interval {low:.1%} to {high:.1%})",
+            "Accuracy": f"{held_out.accuracy:.1%} by cross-validation (95% interval {low:.1%} to {high:.1%})",
             "Pictures": ", ".join(f"{label.name} {len(label.samples)}" for label in chosen.classes),
             "Network": f"MobileNetV2, width {chosen.alpha:g}, {chosen.image_size} px, {self.backbone.label}",
             "Recipe": "A linear head, fitted in closed form (ridge regression of strength "
