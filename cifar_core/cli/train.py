@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def config_of(arguments: Namespace) -> TrainConfig:
 def train(arguments: Namespace) -> Answer:
     """Start a run and, without --detach, follow it until it ends."""
     config = config_of(arguments)
-    if shortage := _memory_shortage(config):
-        to_stderr(shortage)
+    with suppress(CifarError):  # without images, the worker reports the error
+        if shortage := costs.memory_shortage(costs.estimate(config, *cifar10.sizes(config.dataset))):
+            to_stderr(shortage)
     run = jobs.start_run(config, arguments.preset)
     if arguments.detach:
         return run_commands.state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
@@ -54,13 +56,6 @@ def train(arguments: Namespace) -> Answer:
         to_stderr(message)
     data = run_commands.figures(run) | {"error": run_commands.run_error(run)}
     return Answer(data, run_commands.figure_lines(run), 130 if interrupted and code else code)
-
-
-def _memory_shortage(config: TrainConfig) -> str:
-    try:
-        return costs.memory_shortage(costs.estimate(config, *cifar10.sizes(config.dataset)))
-    except CifarError:  # without images, the worker reports the error
-        return ""
 
 
 def follow(run: Run, screen: Screen) -> None:

@@ -6,7 +6,6 @@ it.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import struct
@@ -16,6 +15,7 @@ from typing import Any
 
 from cifar_core import runs
 from cifar_core.runs import Run, curves, records
+from cifar_core.untrusted import csv_text
 
 _COLUMNS = (
     "kind", "phase", "epoch", "step", "steps", "loss", "cross_entropy", "accuracy", "validation_loss",
@@ -28,11 +28,7 @@ _CASTAGNOLI = 0x82F63B78  # CRC-32C, reversed
 
 def to_csv(run: Run) -> bytes:
     """Return one line for each step and epoch; missing values are empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(run))
-    return text.getvalue().encode()
+    return csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in _rows(run))]).encode()
 
 
 def to_json(run: Run) -> bytes:

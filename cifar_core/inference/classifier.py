@@ -17,6 +17,7 @@ from cifar_core.errors import RunError
 from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
+from cifar_core.network.pretrained import BUNDLED_FOLDER
 from cifar_core.runs import Run, records
 from cifar_core.untrusted import csv_text
 
@@ -59,7 +60,7 @@ def has_bundled() -> bool:
 
 def bundled_figures() -> dict[str, Any]:
     """Return the metrics of the bundled model from its model card."""
-    return (runs.load_json(pretrained.BUNDLED_FOLDER / "card.json") or {})["0.5"]
+    return (runs.load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
 WANTED = "PNG, JPEG, WebP, AVIF, BMP or GIF"
 _EXPORT = "export it as JPEG or PNG"
 _UNPACK = "unpack it, and choose the pictures or a ZIP file of them"
+_HEIC = "export it as JPEG (an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)"
 _KINDS = (  # Pillow's names of the formats that are read, other formats and advice
     ("PNG", rb"\x89PNG\r\n\x1a\n", ""),
     ("JPEG", rb"\xff\xd8\xff", ""),
@@ -46,11 +47,7 @@ _KINDS = (  # Pillow's names of the formats that are read, other formats and adv
 )
 _BRANDS = (  # the same by the brands of ISO base media files (ISO/IEC 14496-12, 23008-12)
     ("AVIF", {b"avif", b"avis"}, ""),
-    (
-        "a HEIC picture",
-        {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
-        "export it as JPEG (an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)",
-    ),
+    ("a HEIC picture", {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}, _HEIC),
     ("a raw file", {b"crx "}, "develop it as JPEG"),
 )
 

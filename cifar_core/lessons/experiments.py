@@ -224,7 +224,7 @@ class Outcome:
         try:
             saved = msgspec.convert(content, _Saved)
             lines = {
-                name: Curve(name, np.array(line["x"], float), np.array(line["y"], float))
+                name: Curve(np.array(line["x"], float), np.array(line["y"], float))
                 for name, line in saved.curves.items()
                 if name in _SAVED_CURVES
             }

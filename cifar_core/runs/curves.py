@@ -85,7 +85,6 @@ def _is_measure(name: str, value: Any) -> bool:
 class Curve:
     """One line: x in epochs since the start of the run (with fractions), y in the metric's unit."""
 
-    name: str
     x: np.ndarray
     y: np.ndarray
 
@@ -173,10 +172,10 @@ class Columns:
         width = sum(most) / (MOST_POINTS - 1)
         tables = {name: np.array(table).reshape(-1, 2 + len(_COLUMNS[name])) for name, table in self._tables.items()}
         clock = tables[_CLOCK]
-        lines = {_CLOCK: Curve(_CLOCK, clock[:, 1] + head * clock[:, 0], clock[:, 2])}
+        lines = {_CLOCK: Curve(clock[:, 1] + head * clock[:, 0], clock[:, 2])}
         for name in ("step", "epoch"):
             x, means = _averaged(tables[name], head, width)
-            lines |= {measure: Curve(measure, x, y) for measure, y in zip(_COLUMNS[name], means.T, strict=True)}
+            lines |= {measure: Curve(x, y) for measure, y in zip(_COLUMNS[name], means.T, strict=True)}
         if not self._has_cross_entropy:
             lines = {name: curve for name, curve in lines.items() if name not in _CROSS_ENTROPIES}
         planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
