@@ -143,14 +143,13 @@ def _add_others(answers: Rows, probabilities: np.ndarray, others: Sequence[Class
 
     probabilities: float32 (n, 10), of the first model.
     """
-    others_probabilities = [other.calibrated(pixels) for other in others]
-    for number, answer in enumerate(answers):
-        best = [rows[number].argmax() for rows in others_probabilities]
+    theirs = [other.calibrated(pixels) for other in others]
+    for answer, *rows in zip(answers, *theirs, strict=True):
         answer["compared"] = {
-            other.name: {"label": CLASSES[b], "probability": float(rows[number][b])}
-            for other, rows, b in zip(others, others_probabilities, best, strict=True)
+            other.name: {"label": CLASSES[row.argmax()], "probability": float(row.max())}
+            for other, row in zip(others, rows, strict=True)
         }
-    order = np.argsort(-disagreement(np.stack([probabilities, *others_probabilities])), kind="stable")
+    order = np.argsort(-disagreement(np.stack([probabilities, *theirs])), kind="stable")
     answers[:] = [answers[number] for number in order]
 
 

@@ -179,12 +179,10 @@ def details(run: Run) -> dict[str, Any]:
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
-    environment, problems = None, [labels.problem(run)]
-    try:
-        records.environment(run.path)
-        environment = runs.load_json(run.path / "environment.json")
-    except errors.RunError as error:
-        problems.insert(0, str(error))
+    environment, unknown = records.or_problem(
+        lambda: records.environment(run.path) and runs.load_json(run.path / "environment.json"),
+        "The images and initial weights are unknown",
+    )
     return figures(run) | {
         "config": config.to_dict(),
         "differences": {name: value for name, (value, _) in config.differences(PRESETS["standard"]).items()},
@@ -193,7 +191,7 @@ def details(run: Run) -> dict[str, Any]:
         "last_epoch": epochs[-1] if epochs else None,
         "error": run_error(run),
         "environment": environment,
-        "problems": list(filter(None, problems)),
+        "problems": list(filter(None, [unknown, labels.problem(run)])),
         "imported": status.get("imported") or None,
     }
 
@@ -225,11 +223,10 @@ def ending(run: Run) -> tuple[int, str]:
 
 def origin(run: Run) -> str:
     """Return a sentence on the images and initial weights of a started run."""
-    try:
-        known = records.environment(run.path)
-    except errors.RunError as error:
-        return str(error)
-    return _origin(known and known.data.label, known and known.weights.label)
+    known, unknown = records.or_problem(
+        lambda: records.environment(run.path), "The images and initial weights are unknown"
+    )
+    return unknown or _origin(known and known.data.label, known and known.weights.label)
 
 
 def figure_lines(run: Run) -> list[str]:

@@ -106,11 +106,9 @@ def import_run(content: bytes) -> Run:
     runs.check_disk()
     files = _unpacked(content)
     manifest = _object(files, MANIFEST)
-    old_id = manifest.get("id")
-    if (manifest.get("kind"), manifest.get("schema")) != (KIND, SCHEMA) or not isinstance(old_id, str):
-        raise _refused(f"its {MANIFEST} is not one of schema {SCHEMA}")
-    if not runs.ID_PATTERN.fullmatch(old_id):
-        raise _refused(f"{quoted(old_id)} is not the id of a run")
+    old_id = str(manifest.get("id"))
+    if (manifest.get("kind"), manifest.get("schema")) != (KIND, SCHEMA) or not runs.ID_PATTERN.fullmatch(old_id):
+        raise _refused(f"its {MANIFEST} is not one of schema {SCHEMA}, or has no id of a run")
     try:
         config = TrainConfig.from_dict(_object(files, "config.json"))
     except CifarError as error:

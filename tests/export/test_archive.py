@@ -155,7 +155,7 @@ BREAKERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no manifest": (lambda packed: changed(packed, run__json=b"[]"), "run.json"),
     "an id that climbs": (
         lambda packed: changed(packed, run__json=b'{"kind": "cifar-studio-run", "schema": 1, "id": "../../owned"}'),
-        "not the id",
+        "has no id",
     ),
     "an unknown knob": (lambda packed: changed(packed, config__json=b'{"schema": 1, "x": 1}'), "settings"),
     "deep JSON": (lambda packed: changed(packed, status__json=b"[" * 100_000), "status.json"),
