@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageChops, ImageCms, PngImagePlugin
 
 from cifar_core.errors import ImageError
 from cifar_core.inference import picture_files
@@ -42,6 +42,15 @@ _END_OF_JPEG = b"\xff\xd9"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _FAINT = 8  # of 255: smaller differences and alpha values are invisible
 _LOW_CONTRAST = 0.15
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
 # thread-safe.
 _one_at_a_time = threading.Lock()
@@ -162,15 +171,15 @@ def _is_invisible(image: Image.Image) -> bool:
     return image.mode == "RGBA" and int(np.asarray(image)[..., 3].max()) < _FAINT
 
 
-def _upright(image: Image.Image, tags: object) -> Image.Image:
-    """Return `image` rotated by its EXIF tags; broken tags are ignored."""
-    image.info = {"exif": tags} if tags else {}
-    try:
-        turned = ImageOps.exif_transpose(image)
-    except _MALFORMED:
-        turned = image
-    turned.info = {}
-    return turned
+def _upright(image: Image.Image, tags: bytes | None) -> Image.Image:
+    """Return `image` rotated by its EXIF orientation; broken tags are ignored."""
+    image.info = {}
+    with suppress(*_MALFORMED):
+        exif = Image.Exif()
+        exif.load(tags)  # `ImageOps.exif_transpose` also writes all other tags, broken ones too
+        turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
+        return image if turn is None else image.transpose(turn)
+    return image
 
 
 def _too_large(pixels: str, bound: int, name: str) -> ImageError:
