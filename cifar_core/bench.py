@@ -4,8 +4,6 @@ It uses temporary folders and runs the same programs as a user: workers, the com
 table is in docs/benchmarks.md.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

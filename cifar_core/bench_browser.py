@@ -1,7 +1,5 @@
 """Starts the app as the README does, on a free port, and times it in Chromium; for the benchmark and tests."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Checks of this machine: `python -m cifar_core doctor`, and *This machine* on the page Learn."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

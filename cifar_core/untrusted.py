@@ -1,7 +1,5 @@
 """Reads untrusted input: file names, zip members and .npz files."""
 
-from __future__ import annotations
-
 import csv
 import io
 import stat

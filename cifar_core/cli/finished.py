@@ -1,7 +1,5 @@
 """The commands for finished runs: `evaluate` (text, JSON, HTML, CSV), `export`, `import` and `bundle`."""
 
-from __future__ import annotations
-
 import time
 from argparse import Namespace
 from itertools import count, zip_longest

@@ -5,8 +5,6 @@ standard error; 1 a bug; 130 Ctrl-C. The other modules contain the commands: fun
 imported when they run.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os

@@ -1,7 +1,5 @@
 """The command `predict`: predictions, and optionally nearest images, flips, other models and explanations."""
 
-from __future__ import annotations
-
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The commands `runs ...`, and a run as text and JSON. Values from disk are untrusted and printed as plain text."""
 
-from __future__ import annotations
-
 import os
 import sys
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """The commands that train several models: `sweep ...`, `lab`, and `learn` (the lessons)."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

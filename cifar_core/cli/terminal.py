@@ -1,7 +1,5 @@
 """Terminal output: results on standard output, everything else on standard error."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

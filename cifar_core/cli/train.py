@@ -1,7 +1,5 @@
 """The commands `train`, `bench`, `data ...` (images and feature cache) and `doctor`."""
 
-from __future__ import annotations
-
 import time
 from argparse import Namespace
 from contextlib import suppress

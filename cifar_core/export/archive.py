@@ -12,8 +12,6 @@ must equal the file that this program writes for the configuration. best.keras i
 configuration (see training/export_worker.py). An import is written to a hidden folder that is renamed at the end.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

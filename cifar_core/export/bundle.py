@@ -5,8 +5,6 @@ cifar_core/bundled/mobilenet_v2_0.5.keras .tflite, calibration.json, neighbours.
 cifar_core/bundled/card.json, MODEL_CARD.md      metrics and recipe of each run; the second is generated from the first
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

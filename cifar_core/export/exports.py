@@ -8,8 +8,6 @@ Model files are converted from the run's best.keras and model.tflite for other p
 output. The Keras file opens in Keras 3.4 and later.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Mapping

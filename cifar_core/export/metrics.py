@@ -4,8 +4,6 @@ The event files are written without `tf.summary`, which requires the package ten
 it.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import struct

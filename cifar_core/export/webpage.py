@@ -5,8 +5,6 @@ others float32. Float16, of the same size, would change probabilities by up to 0
 channels very different scales.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -5,8 +5,6 @@ logits (Guo et al. 2017, On Calibration of Modern Neural Networks). For probabil
 to sum 1. The predicted class does not change.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

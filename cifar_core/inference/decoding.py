@@ -8,8 +8,6 @@ Colors are converted to sRGB, as in CIFAR-10, by ICC profiles, PNG's gAMA and cH
 broken or for another kind of picture is ignored, as in browsers.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import struct

@@ -6,8 +6,6 @@ all covered images in one batch, which gives the saliency of all ten classes. Th
 blur and noise.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

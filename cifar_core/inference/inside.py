@@ -6,8 +6,6 @@ Block outputs have no activation function, so values may be negative. Each chann
 the map, standardized by mean and standard deviation over the training images.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Sequence

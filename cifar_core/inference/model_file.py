@@ -5,8 +5,6 @@ weights equal the file that this program writes for the run's configuration. Arc
 because it describes the machine, not the model.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable

@@ -5,8 +5,6 @@ are counted while unpacking; the sizes that the archive declares are not trusted
 in memory (twice while they are joined).
 """
 
-from __future__ import annotations
-
 import io
 import re
 import struct

@@ -4,8 +4,6 @@ pins.npz       up to six pictures and their names     written by the page or the
 probes.jsonl   their probabilities                    written by the worker, one row for each moment
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress

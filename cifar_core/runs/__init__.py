@@ -15,8 +15,6 @@
 Each JSON file is first written to a temporary file and then moved into place.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

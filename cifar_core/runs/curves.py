@@ -3,8 +3,6 @@
 A long training writes tens of thousands of rows; parsing all at each poll would keep a CPU core busy.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from array import array

@@ -1,7 +1,5 @@
 """Name, note and star of a run: labels.json in its folder, written by pages and commands."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import re

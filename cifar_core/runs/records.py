@@ -7,8 +7,6 @@ save_owner  owner                   the user who made a run, a search or a proje
 sanitized  status                   values that are safe to show and to compute with; other values are removed
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

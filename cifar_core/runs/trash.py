@@ -1,7 +1,5 @@
 """Deleted runs: they stay in runs/.trash, and can be restored, until the trash is emptied."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -5,8 +5,6 @@ same matrix (Hastie, Tibshirani & Friedman 2009, 7.10 and 5.5.1), so cross-valid
 fitted on these predictions, converts scores to probabilities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ It is fitted to features of the project's pictures from the frozen backbone, cac
 with few pictures are augmented with changed copies (mirrored, slightly shifted).
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Sequence

@@ -7,8 +7,6 @@
 The model is not stored: it is computed from pictures and settings in less than a second.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import itertools
