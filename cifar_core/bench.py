@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import timeit
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,8 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
     are in seconds. Raises CifarError if a training fails.
     """
     settings = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
-    with _empty_folders(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        _use_empty_folders(folder)
         figures: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": cifar10.status()["label"]}
         say("the preset quick, from an empty cache")
         figures["quick_run"], run = _preset("quick")
@@ -91,20 +92,12 @@ def conditions() -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _empty_folders() -> Iterator[None]:
-    """Use empty folders for runs and cache, with the images that are on the machine."""
-    source = cifar10.status()["source"] if cifar10.status()["official"] else None
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"CIFAR_RUNS_DIR": f"{folder}/runs", "CIFAR_CACHE_DIR": f"{folder}/cache"}
-        if source:
-            os.environ["CIFAR10_DIR"] = source
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+def _use_empty_folders(folder: str) -> None:
+    """Let this process use empty folders for runs and cache in `folder`, with the images that are on the machine."""
+    status = cifar10.status()
+    os.environ |= {"CIFAR_RUNS_DIR": f"{folder}/runs", "CIFAR_CACHE_DIR": f"{folder}/cache"}
+    if status["official"]:
+        os.environ["CIFAR10_DIR"] = status["source"]
 
 
 def _preset(name: str) -> tuple[dict[str, Any], Run]:
@@ -168,7 +161,7 @@ def _inference(run: Run) -> dict[str, Any]:
     network = litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled",)))
     network.run(images[:512])
     return {
-        "images_per_second": len(images) / statistics.median(_times(lambda: network.run(images), 5)),
+        "images_per_second": len(images) / _median_seconds(lambda: network.run(images), 5),
         "single_seconds": model_file.latency_ms(open_classifier(run.id).answer, images) / 1000,
     }
 
@@ -197,8 +190,8 @@ def _starts(run: Run, folder: Path) -> dict[str, Any]:
     Image.fromarray(cifar10.samples(1, "generated")[0][0]).save(picture)
     predict = ["-m", "cifar_core", "predict", str(picture), "--run", run.id, "--json"]
     return {
-        "predict_seconds": statistics.median(_times(lambda: _python(predict), _STARTS)),
-        "tensorflow_seconds": statistics.median(_times(lambda: _python(["-c", "import tensorflow"]), _STARTS)),
+        "predict_seconds": _median_seconds(lambda: _python(predict), _STARTS),
+        "tensorflow_seconds": _median_seconds(lambda: _python(["-c", "import tensorflow"]), _STARTS),
     }
 
 
@@ -211,13 +204,8 @@ def _python(arguments: list[str]) -> str:
     return done.stdout
 
 
-def _times(work: Callable[[], object], count: int) -> list[float]:
-    taken = []
-    for _ in range(count):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return taken
+def _median_seconds(work: Callable[[], object], count: int) -> float:
+    return statistics.median(timeit.repeat(work, number=1, repeat=count))
 
 
 def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, unit: str = "s") -> list[str]:

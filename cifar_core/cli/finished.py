@@ -159,7 +159,6 @@ def export_run(arguments: Namespace) -> Answer:
         stem, content = model.name, model.export(name)
     else:
         run = runs.get(arguments.id)
-        exports.check(run, name)
         facts = _tried(run, name, arguments.json) if name in exports.MODELS else {}
         stem, content = labels.file_stem(run), exports.content(run, name)
     target = Path(arguments.output or ".")

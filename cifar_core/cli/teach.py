@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 def teach(arguments: Namespace) -> Answer:
     """Create a project from a folder and fit it; without a folder, list all projects."""
     if arguments.folder is None:
-        counts = {f"{projects.PREFIX}{name}": projects.load(name).count for name in projects.names()}
-        rows = [{"id": name, "pictures": count} for name, count in counts.items()]
-        return Answer(rows, [f"{name}  {count} pictures" for name, count in counts.items()])
+        rows = []
+        for name in projects.names():
+            try:
+                rows.append({"id": f"{projects.PREFIX}{name}", "pictures": projects.load(name).count})
+            except CifarError as error:  # damaged
+                to_stderr(error)
+        return Answer(rows, [f"{row['id']}  {row['pictures']} pictures" for row in rows])
     folder = Path(arguments.folder)
     files: Iterable[tuple[str, bytes]] = _below(folder)
     if not folder.is_dir():

@@ -9,6 +9,7 @@ output. The Keras file opens in Keras 3.4 and later.
 """
 
 import os
+import pkgutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,14 +39,15 @@ _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 class Format:
     """An export format. `suffix` ends the file name; `least_agreement` is None if it is not a model.
 
-    `tried` names the oldest programs that the model file was tested with. `usage` is Python code that classifies a
-    photo.
+    `maker` is the function "module:function" in this package that returns the file, if it is not a model. `tried` names
+    the oldest programs that the model file was tested with. `usage` is Python code that classifies a photo.
     """
 
     name: str
     label: str
     suffix: str
     help: str
+    maker: str = ""
     least_agreement: float | None = None
     tried: str = ""
     usage: str = ""
@@ -80,25 +82,33 @@ _TRIED_LITERT = "tflite-runtime 2.14, ai-edge-litert 1.0 and 2.3; optimized and 
 
 FORMATS: Mapping[str, Format] = {item.name: item for item in (
     Format("keras", "Keras", ".keras", "For further training; needs Keras. Pixels 0 to 255, float32 (n, 32, 32, 3).",
-           0.99, "Keras 3.4, 3.8, 3.12 and 3.15", _KERAS),
+           "", 0.99, "Keras 3.4, 3.8, 3.12 and 3.15", _KERAS),
     Format("litert", "LiteRT", ".tflite", "For phones and small machines. Pixels uint8 (n, 32, 32, 3).",
-           0.99, _TRIED_LITERT, _LITERT),
+           "", 0.99, _TRIED_LITERT, _LITERT),
     Format("litert-int8", "LiteRT int8", "-int8.tflite", "The same with 8-bit weights, a third of the size.",
-           0.95, _TRIED_LITERT, _LITERT),
+           "", 0.95, _TRIED_LITERT, _LITERT),
     Format("onnx", "ONNX", ".onnx", "For ONNX Runtime and browsers. Pixels uint8 (n, 32, 32, 3).",
-           0.99, "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)", _ONNX),
+           "", 0.99, "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)", _ONNX),
     Format("html", "Web page", ".html",
-           "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities."),
-    Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter."),
-    Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
-    Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
+           "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities.",
+           "webpage:page"),
+    Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter.",
+           "script:notebook"),
+    Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script.",
+           "script:script"),
+    Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere.",
+           "archive:pack"),
     Format("report", "Report", "-report.html",
-           "Figures, tables and some of the images as one page that works offline."),
-    Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions."),
-    Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned."),
-    Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),
-    Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment."),
-    Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder."),
+           "Figures, tables and some of the images as one page that works offline.", "report:build"),
+    Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions.",
+           "report:card"),
+    Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned.",
+           "report:animation"),
+    Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch.", "metrics:to_csv"),
+    Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment.",
+           "metrics:to_json"),
+    Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder.",
+           "metrics:to_tensorboard"),
 )}  # fmt: skip
 MODELS: Mapping[str, Format] = {name: item for name, item in FORMATS.items() if item.least_agreement is not None}
 
@@ -120,21 +130,7 @@ def content(run: Run, name: str) -> bytes:
     if name in MODELS:
         with os_errors_as(RunError, f"{path(run, name)} cannot be read", "make it again"):
             return path(run, name).read_bytes()
-    from cifar_core.export import archive, metrics, report, script, webpage  # figures need Plotly
-
-    makers: dict[str, Callable[[Run], str | bytes]] = {
-        "notebook": script.notebook,
-        "script": script.script,
-        "zip": archive.pack,
-        "html": webpage.page,
-        "report": report.build,
-        "card": report.card,
-        "animation": report.animation,
-        "csv": metrics.to_csv,
-        "json": metrics.to_json,
-        "tensorboard": metrics.to_tensorboard,
-    }
-    made = makers[name](run)
+    made = pkgutil.resolve_name(f"{__package__}.{FORMATS[name].maker}")(run)  # imported here: figures need Plotly
     return made.encode() if isinstance(made, str) else made
 
 

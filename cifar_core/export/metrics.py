@@ -64,18 +64,16 @@ def _rows(run: Run) -> list[dict[str, Any]]:
 def _events(rows: list[dict[str, Any]], start: float) -> tuple[list[bytes], list[bytes]]:
     """Return the events of training (step rows) and validation (epoch rows), by steps since the start."""
     steps = {row["phase"]: row["steps"] for row in rows if row["kind"] == "step"}
-    training, validation = list[bytes](), list[bytes]()
-    done, phase, last_epoch, seconds = 0, "", 0, 0.0
+    head = max((row["epoch"] for row in rows if row["phase"] == "head"), default=0)
+    before = {"head": 0, "fine_tune": head * steps.get("head", 0)}
+    training, validation, seconds = list[bytes](), list[bytes](), 0.0
     for row in rows:
-        seconds = row.get("elapsed_seconds") or seconds  # imported rows may lack it
-        if row["phase"] != phase:
-            done, phase = done + last_epoch * steps.get(phase, 0), row["phase"]
-        last_epoch = row["epoch"]
+        phase, seconds = row["phase"], row.get("elapsed_seconds") or seconds  # imported rows may lack it
         if row["kind"] == "step":
-            step = done + (row["epoch"] - 1) * row["steps"] + row["step"]
+            step = before[phase] + (row["epoch"] - 1) * row["steps"] + row["step"]
             training.append(_event(start + seconds, step, {name: row.get(name) for name in _TRAINING}))
         else:
-            step = done + row["epoch"] * steps.get(phase, 0)
+            step = before[phase] + row["epoch"] * steps.get(phase, 0)
             values = {name: row.get(f"validation_{name}") for name in _VALIDATION}
             validation.append(_event(start + seconds, step, values))
     return training, validation

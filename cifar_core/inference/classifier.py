@@ -34,6 +34,7 @@ ORDERS: Mapping[str, str] = {
     "unlike": "most unusual first",
 }
 UNUSUAL = "out-of-distribution"
+_NONE = "There is no finished run yet and no bundled model ships with this version; train a model first."
 
 
 def open_classifier(name: str | None = None) -> Classifier:
@@ -49,7 +50,8 @@ def open_classifier(name: str | None = None) -> Classifier:
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
-        raise RunError(_why_not(name)) from None
+        missing = f"Run {name} is {run.state} and has no model yet; only finished runs can classify." if run else _NONE
+        raise RunError(missing) from None
     return Classifier(name, _network(path.resolve(), changed, run), path.parent)
 
 
@@ -164,12 +166,6 @@ def _index(path: Path, changed: int) -> neighbors.Index | None:
 
 def _bundled_model() -> Path:
     return pretrained.bundled_path(BUNDLED_ALPHA).with_suffix(".tflite")
-
-
-def _why_not(name: str) -> str:
-    if name == BUNDLED:
-        return "There is no finished run yet and no bundled model ships with this version; train a model first."
-    return f"Run {name} is {runs.get(name).state} and has no model yet; only finished runs can classify."
 
 
 def picture_order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:

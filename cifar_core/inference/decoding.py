@@ -40,15 +40,8 @@ _END_OF_JPEG = b"\xff\xd9"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _FAINT = 8  # of 255: smaller differences and alpha values are invisible
 _LOW_CONTRAST = 0.15
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TURNS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
+"""Names in `Image.Transpose` that undo the EXIF orientations 2 to 8."""
 # One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
 # thread-safe.
 _one_at_a_time = threading.Lock()
@@ -175,8 +168,9 @@ def _upright(image: Image.Image, tags: bytes | None) -> Image.Image:
     with suppress(*_MALFORMED):
         exif = Image.Exif()
         exif.load(tags)  # `ImageOps.exif_transpose` also writes all other tags, broken ones too
-        turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
-        return image if turn is None else image.transpose(turn)
+        orientation = exif.get(ExifTags.Base.Orientation)
+        if orientation in range(2, 9):
+            return image.transpose(Image.Transpose[_TURNS[orientation - 2]])
     return image
 
 
@@ -217,13 +211,12 @@ def _reduction(size: tuple[int, int]) -> int:
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
     """Return `image` as L, RGB, RGBA or CMYK, reduced by `factor`, in bands to avoid a second full copy."""
     width, height = image.size
-    small = None
     rows = factor * max(1, _BAND_PIXELS // (width * factor))
-    for top in range(0, height, rows):
-        band = _plain_mode(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
-        small = small or Image.new(band.mode, (-(-width // factor), -(-height // factor)))
-        small.paste(band, (0, top // factor))
-    assert small is not None
+    parts = (image.crop((0, top, width, min(top + rows, height))) for top in range(0, height, rows))
+    bands = [_plain_mode(part).reduce(factor) for part in parts]
+    small = Image.new(bands[0].mode, (-(-width // factor), -(-height // factor)))
+    for number, band in enumerate(bands):
+        small.paste(band, (0, number * rows // factor))
     return small
 
 

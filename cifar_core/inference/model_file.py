@@ -7,6 +7,7 @@ because it describes the machine, not the model.
 
 import functools
 import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError, os_errors_as
 from cifar_core.network import architecture, litert, pretrained
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 
 FILE = "model.tflite"
 MOST_BYTES = 64 * 2**20
@@ -84,8 +85,7 @@ def _weight_slices(content: np.ndarray) -> list[slice]:
 
 def load_latency(run: Run) -> float | None:
     """Return the stored milliseconds per image, or None if not measured."""
-    saved = runs.read_json(run.path / LATENCY_FILE).get("latency_ms")
-    return float(saved) if isinstance(saved, int | float) and 0 < saved < 1e6 else None
+    return records.amount(runs.read_json(run.path / LATENCY_FILE).get("latency_ms"), 1e6) or None
 
 
 def measure_latency(run: Run) -> float:
@@ -105,10 +105,6 @@ def measure_latency(run: Run) -> float:
 
 def latency_ms(classify: Callable[[np.ndarray], object], images: np.ndarray) -> float:
     """Return the median milliseconds of `classify` for single images of `images`, uint8 (n, 32, 32, 3)."""
-    seconds = []
-    for number in range(2 * _TIMED):
-        image = images[number % len(images)][None]
-        start = time.perf_counter()
-        classify(image)
-        seconds.append(time.perf_counter() - start)
+    singles = (images[number % len(images)][None] for number in range(2 * _TIMED))
+    seconds = [timeit.timeit(functools.partial(classify, image), number=1) for image in singles]
     return float(np.median(seconds[_TIMED:])) * 1000

@@ -22,7 +22,6 @@ NEIGHBOR = 10
 """The distance to this neighbor is the out-of-distribution score (Sun et al. 2022)."""
 _COMPONENTS = 64
 _LIMIT_BYTES = 64 * 1024 * 1024
-_FIELDS = ("mean", "components", "codes", "labels", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +120,7 @@ def load(path: Path) -> Index | None:
 
 
 def _checked(arrays: Mapping[str, np.ndarray]) -> Index:
-    mean, components, codes = (np.asarray(arrays[name], np.float32) for name in _FIELDS[:3])
+    mean, components, codes = (np.asarray(arrays[name], np.float32) for name in ("mean", "components", "codes"))
     labels, rows, data = arrays["labels"], arrays["rows"], arrays["data"]
     count, width = codes.shape
     fits = components.shape == (width, *mean.shape) and labels.shape == (count,) and rows.shape == (count,)

@@ -59,7 +59,7 @@ _COLOR_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 _JPEG_MARKERS = {*range(0xC0, 0xD0), *range(0xDA, 0xE0)}
-_JPEG_APPLICATIONS = ((0xE0, b"JFIF"), (0xE1, b"Exif"), (0xE2, b"ICC_PROFILE"), (0xEE, b"Adobe"))
+_JPEG_APPLICATIONS = {0xE0: b"JFIF", 0xE1: b"Exif", 0xE2: b"ICC_PROFILE", 0xEE: b"Adobe"}
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
@@ -149,9 +149,8 @@ def jpeg_parts(data: bytes) -> tuple[bytes, int]:
             scans += 1
             following = _NEXT_MARKER.search(data, end)
             end = following.start() if following else len(data.rstrip(b"\xff"))
-        if marker in _JPEG_MARKERS or any(
-            marker == number and data.startswith(text, at + 2) for number, text in _JPEG_APPLICATIONS
-        ):
+        wanted = _JPEG_APPLICATIONS.get(marker)
+        if marker in _JPEG_MARKERS or (wanted and data.startswith(wanted, at + 2)):
             parts.append(b"\xff" + data[at - 1 : end])
         at = end
     raise OSError("too many small parts")

@@ -5,6 +5,7 @@ same matrix (Hastie, Tibshirani & Friedman 2009, 7.10 and 5.5.1), so cross-valid
 fitted on these predictions, converts scores to probabilities.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -194,12 +195,11 @@ def _warnings(
             "alike, so the accuracy is too high; take more in another place."
         )
     confused = confusion_counts(held_out)
-    for one in range(len(names)):
-        for other in range(one):
-            mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
-            if mixed > 2 and mixed >= _MIXED * total:
-                warnings.append(
-                    f"{quoted(names[other])} and {quoted(names[one])} look alike to the network: {mixed} of "
-                    f"{total} pictures were mixed up. More pictures, or a larger input, may help."
-                )
+    for one, other in itertools.combinations(range(len(names)), 2):
+        mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
+        if mixed > 2 and mixed >= _MIXED * total:
+            warnings.append(
+                f"{quoted(names[one])} and {quoted(names[other])} look alike to the network: {mixed} of {total} "
+                "pictures were mixed up. More pictures, or a larger input, may help."
+            )
     return warnings

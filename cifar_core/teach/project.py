@@ -273,16 +273,16 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
             (place / f"{key}.jpg").write_bytes(content)
     with changed(name) as project:
         number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
-        for name_of, sample in samples:
+        for label, sample in samples:
             try:
-                label_of = project.label(name_of)
+                known = project.label(label).samples
             except ProjectError as error:
                 problems.append(str(error))
                 continue
-            if any(sample.key == known.key for known in label_of.samples):
+            if any(sample.key == one.key for one in known):
                 again += 1
             else:
-                label_of.samples.append(Sample(sample.key, number) if burst else sample)
+                known.append(Sample(sample.key, number) if burst else sample)
     if again:
         problems.append(f"Pictures that were in the class already: {again:,}. They count once.")
     return list(dict.fromkeys(problems))

@@ -8,6 +8,7 @@ from teach_pictures import drawn, png, zipped
 
 from cifar_core.cli import parser
 from cifar_core.data import download
+from cifar_core.teach import project as projects
 
 
 @pytest.fixture
@@ -77,4 +78,6 @@ def test_one_class_or_none_is_one_sentence(folder, tmp_path, capsys):
     assert "Two classes need pictures" in said(capsys, "teach", tmp_path / "one.zip", code=2)
     (tmp_path / "none.zip").write_bytes(zipped({"1.png": png(drawn("spots", 1))}))
     assert "no picture is added" in said(capsys, "teach", tmp_path / "none.zip", code=2)
+    projects.create("damaged")
+    (projects.folder("damaged") / "classes.json").write_text("{")
     assert said(capsys, "teach") == [{"id": "teach/one", "pictures": 2}]
