@@ -91,10 +91,11 @@ def restore(arguments: Namespace) -> Answer:
 
 def list_trash(arguments: Namespace) -> Answer:
     """List the trash, or empty it."""
+    deleted = trash.contents()
     if arguments.clear:
-        count = trash.clear()
-        return Answer({"deleted": count}, [f"{count} runs are deleted permanently."])
-    deleted, size = trash.contents(), trash.size_bytes()
+        trash.clear(deleted)
+        return Answer({"deleted": len(deleted)}, [f"{len(deleted)} runs are deleted permanently."])
+    size = trash.size_bytes(deleted)
     last = f"{len(deleted)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."
     return Answer({"ids": deleted, "bytes": size}, [*deleted, last])
 

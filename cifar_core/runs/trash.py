@@ -52,22 +52,16 @@ def contents() -> list[str]:
     return []
 
 
-def size_bytes(run_ids: Collection[str] | None = None) -> int:
-    """Return the size in bytes of the trash, or of these runs in it."""
-    return sum(runs.size_bytes(trash_dir() / name) for name in _chosen(run_ids))
+def size_bytes(run_ids: Collection[str]) -> int:
+    """Return the size in bytes of runs in the trash."""
+    return sum(runs.size_bytes(trash_dir() / name) for name in run_ids)
 
 
-def clear(run_ids: Collection[str] | None = None) -> int:
-    """Delete all runs in the trash permanently, or only these; return their number."""
-    deleted = _chosen(run_ids)
-    for name in deleted:
+def clear(run_ids: Collection[str]) -> None:
+    """Delete runs in the trash, some of `contents`, permanently."""
+    for name in run_ids:
         path = trash_dir() / name
-        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
-    return len(deleted)
-
-
-def _chosen(run_ids: Collection[str] | None) -> list[str]:
-    return [name for name in contents() if run_ids is None or name in run_ids]
+        path.unlink(missing_ok=True) if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
 
 def clear_unfinished() -> None:

@@ -190,7 +190,7 @@ def test_sweeps_trash_and_lab_that_are_links_are_not_used(stranger, outside: Pat
     (place / "sweeps" / "mine").symlink_to(outside, target_is_directory=True)
     for use in (
         lambda: trash.move_to_trash(run),
-        trash.clear,
+        lambda: trash.clear([run.id]),
         lambda: head_lab.request(head_lab.Settings()),
         head_lab.job,
     ):
@@ -241,5 +241,5 @@ def test_deleting_a_run_removes_a_link_and_not_what_it_leads_to(stranger, outsid
     run = stranger()
     trash.move_to_trash(run)
     (trash.trash_dir() / run.id / "link").symlink_to(outside, target_is_directory=True)
-    assert trash.clear() == 1
+    trash.clear(trash.contents())
     assert trash.contents() == []
