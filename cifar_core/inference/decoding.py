@@ -41,7 +41,7 @@ _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _FAINT = 8  # of 255: smaller differences and alpha values are invisible
 _LOW_CONTRAST = 0.15
 _TURNS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
-"""Names in `Image.Transpose` that undo the EXIF orientations 2 to 8."""
+_TURN = dict(enumerate(_TURNS, 2))  # EXIF orientation -> the name in `Image.Transpose` that undoes it
 # One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
 # thread-safe.
 _one_at_a_time = threading.Lock()
@@ -111,7 +111,7 @@ def _read(data: bytes, format_name: str, name: str) -> Image.Image:
             factor = _reduction(image.size)
             image.draft("RGB", (max(1, image.width // factor), max(1, image.height // factor)))
         small = _first_visible(image, name)
-        tags = image.info.get("exif")
+        tags = image.info.get("exif", b"")
         in_srgb = _to_srgb(small, image.info, data)
     return _upright(_on_background(in_srgb), tags)
 
@@ -162,15 +162,14 @@ def _is_invisible(image: Image.Image) -> bool:
     return image.mode == "RGBA" and int(np.asarray(image)[..., 3].max()) < _FAINT
 
 
-def _upright(image: Image.Image, tags: bytes | None) -> Image.Image:
+def _upright(image: Image.Image, tags: bytes) -> Image.Image:
     """Return `image` rotated by its EXIF orientation; broken tags are ignored."""
     image.info = {}
     with suppress(*_MALFORMED):
         exif = Image.Exif()
         exif.load(tags)  # `ImageOps.exif_transpose` also writes all other tags, broken ones too
-        orientation = exif.get(ExifTags.Base.Orientation)
-        if orientation in range(2, 9):
-            return image.transpose(Image.Transpose[_TURNS[orientation - 2]])
+        if turn := _TURN.get(exif.get(ExifTags.Base.Orientation, 1)):
+            return image.transpose(Image.Transpose[turn])
     return image
 
 
