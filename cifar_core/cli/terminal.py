@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import records
 from cifar_core.untrusted import quoted, shown_name
 
@@ -82,11 +82,8 @@ def to_stderr(message: object) -> None:
 
 def save(name: str, write: Callable[[Path], object]) -> None:
     """Call `write` with the file or folder `name`. Raises RunError if it cannot be written."""
-    try:
+    with os_errors_as(RunError, f"{quoted(name)} cannot be written", "give another place"):
         write(Path(name))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "a name that no file can have"
-        raise RunError(f"{quoted(name)} cannot be written: {reason}; give another place.") from None
 
 
 def discard_output() -> None:

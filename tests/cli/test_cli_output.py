@@ -15,6 +15,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.cli import parser
+from cifar_core.cli.terminal import Answer
 from cifar_core.evaluation import listing
 from cifar_core.runs import Run
 from cifar_core.search import studies, sweep_workers
@@ -45,7 +46,7 @@ def test_every_command_has_its_function() -> None:
     names = list(_commands(parser._parser()))
     assert len(names) > 30
     assert all(
-        inspect.signature(pkgutil.resolve_name(f"cifar_core.cli.{name}")).return_annotation == "Answer"
+        inspect.signature(pkgutil.resolve_name(f"cifar_core.cli.{name}"), eval_str=True).return_annotation is Answer
         for name in names
     )
 
