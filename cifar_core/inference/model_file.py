@@ -34,7 +34,7 @@ def read(run: Run) -> bytes:
     with os_errors_as(RunError, missing, "only finished runs have one: train it again"), path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES or not is_own(content, run.config):
-        raise RunError(f"{path} is not the LiteRT model that this run wrote; copy the run again, or train it again.")
+        raise RunError(f"{path} is not a usable LiteRT model of this run; copy the run again, or train it again.")
     return content
 
 
