@@ -4,8 +4,6 @@ It uses temporary folders and runs the same programs as a user: workers, the com
 table is in docs/benchmarks.md.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import statistics
@@ -13,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import timeit
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +52,8 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
     are in seconds. Raises CifarError if a training fails.
     """
     settings = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
-    with _empty_folders(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        _use_empty_folders(folder)
         figures: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": cifar10.status()["label"]}
         say("the preset quick, from an empty cache")
         figures["quick_run"], run = _preset("quick")
@@ -73,17 +72,13 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
         feature_cache.clear()
         say("the settings of recipe.py, from an empty cache")
         figures["twin_run"], _ = _train(settings, "twin")
-        figures |= _recipes(settings, limit_seconds // 6 if quick else limit_seconds, say)
+        figures["limit_seconds"] = limit = limit_seconds // 6 if quick else limit_seconds
+        say(f"recipe.py with the same settings, {limit / 60:g} minutes at most")
+        figures["recipe"] = _recipe(settings, limit)
+        say("phase 1 of recipe.py in batches of 64, as in tutorials")
+        tutorial = replace(settings, head_batch_size=64, head_epochs=2, fine_tune_epochs=0)
+        figures["recipe_batch_64"] = _recipe(tutorial, limit)
     return figures
-
-
-def _recipes(settings: TrainConfig, limit_seconds: int, say: Say) -> dict[str, Any]:
-    """Return the times of recipe.py with `settings`, and of its phase 1 with batch size 64, as in tutorials."""
-    say(f"recipe.py with the same settings, {limit_seconds / 60:g} minutes at most")
-    same = _recipe(settings, limit_seconds)
-    say("phase 1 of recipe.py in batches of 64")
-    tutorial = _recipe(replace(settings, head_batch_size=64, head_epochs=2, fine_tune_epochs=0), limit_seconds)
-    return {"limit_seconds": limit_seconds, "recipe": same, "recipe_batch_64": tutorial}
 
 
 def conditions() -> dict[str, Any]:
@@ -97,20 +92,12 @@ def conditions() -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _empty_folders() -> Iterator[None]:
-    """Use empty folders for runs and cache, with the images that are on the machine."""
-    source = cifar10.status()["source"] if cifar10.status()["official"] else None
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"CIFAR_RUNS_DIR": f"{folder}/runs", "CIFAR_CACHE_DIR": f"{folder}/cache"}
-        if source:
-            os.environ["CIFAR10_DIR"] = source
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+def _use_empty_folders(folder: str) -> None:
+    """Let this process use empty folders for runs and cache in `folder`, with the images that are on the machine."""
+    status = cifar10.status()
+    os.environ |= {"CIFAR_RUNS_DIR": f"{folder}/runs", "CIFAR_CACHE_DIR": f"{folder}/cache"}
+    if status["official"]:
+        os.environ["CIFAR10_DIR"] = status["source"]
 
 
 def _preset(name: str) -> tuple[dict[str, Any], Run]:
@@ -142,11 +129,15 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
         "probe_accuracy": probe["validation_accuracy"],
         "validation_accuracy": run.result["validation_accuracy"],
         "test_accuracy": run.result["test_accuracy"],
-        "epoch_seconds": {p: [row["epoch_seconds"] for row in epochs if row["phase"] == p] for p in PHASES},
-        "goal_seconds": next(
-            (before + row["elapsed_seconds"] for row in epochs if row["validation_accuracy"] >= GOAL), None
-        ),
+        **_epoch_times(epochs, "epoch_seconds", "elapsed_seconds", before),
     }, run
+
+
+def _epoch_times(rows: list[dict[str, Any]], seconds: str, elapsed: str, before: float = 0.0) -> dict[str, Any]:
+    """Return the seconds of each epoch by phase, and the time to GOAL or None; the others name keys of the rows."""
+    good = (before + row[elapsed] for row in rows if row["validation_accuracy"] >= GOAL)
+    times = {phase: [row[seconds] for row in rows if row["phase"] == phase] for phase in PHASES}
+    return {"epoch_seconds": times, "goal_seconds": next(good, None)}
 
 
 def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
@@ -155,8 +146,7 @@ def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
     printed = _python(["-m", "cifar_core.training.timing", json.dumps(plan)]).splitlines()
     *epochs, predictions = [json.loads(line) for line in printed if line.startswith('{"what"')]
     return {
-        "epoch_seconds": {p: [row["seconds"] for row in epochs if row["phase"] == p] for p in PHASES},
-        "goal_seconds": next((row["elapsed"] for row in epochs if row["validation_accuracy"] >= GOAL), None),
+        **_epoch_times(epochs, "seconds", "elapsed"),
         "validation_accuracy": max(row["validation_accuracy"] for row in epochs),
         "images_per_second": predictions["images_per_second"],
         "single_seconds": predictions["single_seconds"],
@@ -171,7 +161,7 @@ def _inference(run: Run) -> dict[str, Any]:
     network = litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled",)))
     network.run(images[:512])
     return {
-        "images_per_second": len(images) / statistics.median(_times(lambda: network.run(images), 5)),
+        "images_per_second": len(images) / _median_seconds(lambda: network.run(images), 5),
         "single_seconds": model_file.latency_ms(open_classifier(run.id).answer, images) / 1000,
     }
 
@@ -200,8 +190,8 @@ def _starts(run: Run, folder: Path) -> dict[str, Any]:
     Image.fromarray(cifar10.samples(1, "generated")[0][0]).save(picture)
     predict = ["-m", "cifar_core", "predict", str(picture), "--run", run.id, "--json"]
     return {
-        "predict_seconds": statistics.median(_times(lambda: _python(predict), _STARTS)),
-        "tensorflow_seconds": statistics.median(_times(lambda: _python(["-c", "import tensorflow"]), _STARTS)),
+        "predict_seconds": _median_seconds(lambda: _python(predict), _STARTS),
+        "tensorflow_seconds": _median_seconds(lambda: _python(["-c", "import tensorflow"]), _STARTS),
     }
 
 
@@ -214,13 +204,8 @@ def _python(arguments: list[str]) -> str:
     return done.stdout
 
 
-def _times(work: Callable[[], object], count: int) -> list[float]:
-    taken = []
-    for _ in range(count):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return taken
+def _median_seconds(work: Callable[[], object], count: int) -> float:
+    return statistics.median(timeit.repeat(work, number=1, repeat=count))
 
 
 def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, unit: str = "s") -> list[str]:

@@ -1,7 +1,5 @@
 """Starts the app as the README does, on a free port, and times it in Chromium; for the benchmark and tests."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -11,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,13 +151,12 @@ def measure(finished: Run) -> dict[str, Any]:
 
 def _visits(page: Any, address: str) -> list[float]:
     """Time several visits; the first one fills the caches of browser and server."""
-    taken = []
-    for _ in range(_VISITS):
-        start = time.perf_counter()
+
+    def visit() -> None:
         page.goto(address, wait_until="commit")
         page.get_by_role("button", name="Start training").wait_for()
-        taken.append(time.perf_counter() - start)
-    return taken
+
+    return timeit.repeat(visit, number=1, repeat=_VISITS)
 
 
 def _interactions(page: Any, address: str) -> list[float]:

@@ -1,7 +1,5 @@
 """Checks of this machine: `python -m cifar_core doctor`, and *This machine* on the page Learn."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile
@@ -38,7 +36,7 @@ class Check(NamedTuple):
 
 def checks() -> list[Check]:
     """Run all checks and return their results in a fixed order. Waits some seconds for hosts that do not answer."""
-    return [_check(look.__name__.strip("_"), look) for look in _CHECKS]
+    return [_check(look.__name__.strip("_"), look) for look in (*_THIS_MACHINE, *_ITS_SURROUNDINGS)]
 
 
 def _check(name: str, look: Callable[[], _Found]) -> Check:
@@ -110,12 +108,8 @@ def _weights() -> _Found:
     path, reason = pretrained.imagenet_path(*shape), pretrained.unavailable_reason("imagenet", *shape)
     if reason is None:
         return "ok", f"ImageNet, {path}" if path.exists() else "ImageNet, downloaded by the first training run"
-    advice = f"Connect to the internet, or put {path.name} into {path.parent} (KERAS_HOME)."
-    return (
-        "warning",
-        f"no ImageNet; training runs start from {pretrained.expected_kind('auto', *shape)} weights",
-        advice,
-    )
+    value = f"no ImageNet; training runs start from {pretrained.expected_kind('auto', *shape)} weights"
+    return "warning", value, f"Connect to the internet, or put {path.name} into {path.parent} (KERAS_HOME)."
 
 
 def _gpu() -> _Found:
@@ -158,17 +152,5 @@ def _gb(count: float) -> str:
     return f"{count / 1e9:,.1f} GB".replace(".0 GB", " GB")
 
 
-_CHECKS = (
-    _versions,
-    _processors,
-    _memory,
-    _runs,
-    _cache,
-    _permissions,
-    _images,
-    _weights,
-    _gpu,
-    _network,
-    _database,
-    _login,
-)
+_THIS_MACHINE = (_versions, _processors, _memory, _runs, _cache, _permissions)
+_ITS_SURROUNDINGS = (_images, _weights, _gpu, _network, _database, _login)

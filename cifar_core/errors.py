@@ -4,6 +4,9 @@ Each message states the problem, the received and the expected value, and the ne
 and the command line show only these errors as messages; any other exception is a bug and is not hidden.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CifarError(Exception):
     """Base class of all errors with a message for the user."""
@@ -47,6 +50,17 @@ class SweepError(CifarError):
 
 class ProjectError(CifarError):
     """A project of own classes does not exist, is damaged or full, or has too few pictures."""
+
+
+@contextmanager
+def os_errors_as(
+    kind: type[CifarError], what: str, advice: str = "free disk space, or make its folder writable"
+) -> Iterator[None]:
+    """Convert an OSError inside to `kind`, whose message is `what`, the reason and `advice`."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}; {advice}.") from None
 
 
 def sentence(error: BaseException) -> str:

@@ -1,7 +1,5 @@
 """Reads untrusted input: file names, zip members and .npz files."""
 
-from __future__ import annotations
-
 import csv
 import io
 import stat
@@ -17,16 +15,8 @@ import numpy as np
 
 from cifar_core.errors import CifarError
 
-MALFORMED_ZIP = (
-    zipfile.BadZipFile,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    EOFError,
-    LookupError,
-    struct.error,
-    zlib.error,
-)
+_MALFORMED = (RuntimeError, ValueError, OverflowError, EOFError, LookupError, struct.error)
+MALFORMED_ZIP = (*_MALFORMED, zipfile.BadZipFile, zlib.error)
 """Exceptions that zipfile raises for a malformed zip file, themselves or as subclasses (found by mutation tests)."""
 _MALFORMED_ARRAYS = (*MALFORMED_ZIP, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
 """Exceptions that NumPy raises for a malformed array file (found by mutation tests)."""

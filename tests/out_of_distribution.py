@@ -36,7 +36,7 @@ DRAWINGS = 200
 
 
 def squares(photo: np.ndarray) -> list[np.ndarray]:
-    """The network's input for a photo and for its four quarters, uint8 (1, 32, 32, 3) each."""
+    """The network's input for a photo and for its four quarters, uint8 (32, 32, 3) each."""
     image = Image.fromarray(photo).convert("RGB")
     width, height = image.size
     halves = [(x, y, x + width // 2, y + height // 2) for x in (0, width // 2) for y in (0, height // 2)]
@@ -47,13 +47,13 @@ def photographs() -> np.ndarray:
     """Photographs of none of the ten classes: uint8 (n, 32, 32, 3)."""
     found = [getattr(skimage.data, name)() for name in PHOTOS]
     found = [photo[0] if isinstance(photo, tuple) else photo for photo in found] + load_sample_images().images
-    return np.concatenate([square for photo in found for square in squares(photo)])
+    return np.stack([square for photo in found for square in squares(photo)])
 
 
 def faces() -> np.ndarray:
     """A hundred faces of 25x25 gray pixels, enlarged."""
     gray = (skimage.data.lfw_subset()[:100] * 255).astype(np.uint8)
-    return np.concatenate([pictures.prepare(Image.fromarray(face).convert("RGB")) for face in gray])
+    return np.stack([pictures.prepare(Image.fromarray(face).convert("RGB")) for face in gray])
 
 
 def scores(model: Classifier, images: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def metric_figure(run: Curves, metric: str, ghost: Curves | None = None, height:
     if metric == "accuracy" and run.linear_probe:
         ends, at = np.array([0, _end(run)]), np.full(2, run.linear_probe.accuracy)
         more = {"name": _probe_words(run.linear_probe), "hoverinfo": "skip"}
-        traces.append(_trace(Curve("", ends, at), style.NEUTRAL, 1.5, "dash", **more))
+        traces.append(_trace(Curve(ends, at), style.NEUTRAL, 1.5, "dash", **more))
     return _live_figure(run, traces, (title, unit, height), yaxis, "fine-tuning")
 
 
@@ -215,4 +215,4 @@ def on_axis(run: Curves, curve: Curve, axis: str) -> Curve:
     if axis == "epoch" or not len(run.curves["elapsed_seconds"].x):
         return curve
     clock = run.curves["elapsed_seconds"]
-    return Curve(curve.name, np.interp(curve.x, clock.x, clock.y), curve.y)
+    return Curve(np.interp(curve.x, clock.x, clock.y), curve.y)

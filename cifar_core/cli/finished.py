@@ -1,7 +1,5 @@
 """The commands for finished runs: `evaluate` (text, JSON, HTML, CSV), `export`, `import` and `bundle`."""
 
-from __future__ import annotations
-
 import time
 from argparse import Namespace
 from itertools import count, zip_longest
@@ -14,18 +12,13 @@ from cifar_core import runs
 from cifar_core.cli import run_commands, teach, terminal
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, native_messages_hidden, percent, save, table, to_stderr
 from cifar_core.data import cifar10
-from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.evaluation import assessment, data_map, predictions, robustness, story
-from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions
-from cifar_core.evaluation.robustness import Measured
 from cifar_core.export import exports
 from cifar_core.export.bundle import bundle
-from cifar_core.export.exports import MODELS
 from cifar_core.inference import calibration
 from cifar_core.inference.classifier import BUNDLED, open_classifier
-from cifar_core.runs import Run
+from cifar_core.runs import Run, labels
 from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import read_plain_file, shown_name
 
@@ -55,13 +48,13 @@ def evaluate(arguments: Namespace) -> Answer:
     return Answer(data, [*_lines(result, measured), *more])
 
 
-def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], list[str]]:
+def _mislabeled(test: predictions.Predictions, most: int | None) -> tuple[dict[str, Any], list[str]]:
     """Return the `most` test images with a probably wrong label, as JSON and lines; empty for None."""
     if most is None:
         return {}, []
     positions = predictions.possibly_mislabeled(test)[:most]
     rows = [
-        (int(i), CLASSES[test.labels[i]], CLASSES[probabilities.argmax()], float(probabilities.max()))
+        (int(i), cifar10.CLASSES[test.labels[i]], cifar10.CLASSES[probabilities.argmax()], float(probabilities.max()))
         for i in positions
         for probabilities in [test.probabilities[i]]
     ]
@@ -70,7 +63,7 @@ def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], li
     return {"mislabeled": [dict(zip(names, row, strict=True)) for row in rows]}, lines
 
 
-def _measured(run: Run, arguments: Namespace) -> Measured | None:
+def _measured(run: Run, arguments: Namespace) -> robustness.Measured | None:
     """Return the robustness of a run; with --robustness, measure it first."""
     if not arguments.robustness:
         known, problem = robustness.load_or_problem(run)
@@ -85,7 +78,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
         return robustness.measure(run, report)
 
 
-def _lines(result: Assessment, measured: Measured | None) -> list[str]:
+def _lines(result: assessment.Assessment, measured: robustness.Measured | None) -> list[str]:
     lines = [f"Run {result.run.id}, images: {shown_name(cifar10.shown_label(result.stored.dataset))}."]
     lines += table(*assessment.accuracy_cells(result.stored))
     lines += ["Validation images:", *table(*assessment.class_cells(result.stored.validation))]
@@ -110,7 +103,7 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
     return [*lines, *table(("corruption", *[""] * 5), rows)]
 
 
-def _save_tables(folder: Path, result: Assessment, measured: Measured | None) -> None:
+def _save_tables(folder: Path, result: assessment.Assessment, measured: robustness.Measured | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
     for split in assessment.SPLITS:
@@ -128,9 +121,7 @@ def _save_tables(folder: Path, result: Assessment, measured: Measured | None) ->
 def _bundled(arguments: Namespace) -> Answer:
     """Evaluate the bundled model on the test images of this machine."""
     if arguments.robustness or arguments.map or arguments.html or arguments.csv:
-        raise RunError(
-            "The bundled model has no validation images of its own; give --robustness, --map, --html, --csv a run."
-        )
+        raise RunError("The bundled model has no validation images; give --robustness, --map, --html, --csv a run.")
     with native_messages_hidden():
         classifier = open_classifier(BUNDLED)
     dataset = cifar10.load()
@@ -139,10 +130,10 @@ def _bundled(arguments: Namespace) -> Answer:
         for start in range(0, len(images), _CHUNK):
             screen.bar("classifying test images", start / len(images), f"{start:,}/{len(images):,}")
             parts.append(classifier.probabilities(images[start : start + _CHUNK]))
-    test = Predictions(dataset.test_labels, np.concatenate(parts))
+    test = predictions.Predictions(dataset.test_labels, np.concatenate(parts))
     known = classifier.calibration
     sure = calibration.scaled(test.probabilities, known.temperature) if known else test.probabilities
-    doubtful, more = _mislabeled(Predictions(test.labels, sure), arguments.mislabeled)
+    doubtful, more = _mislabeled(predictions.Predictions(test.labels, sure), arguments.mislabeled)
     figures = _test_figures(BUNDLED, dataset.label, test)
     lines = [
         f"bundled: test accuracy {percent(test.accuracy)} ({terminal.interval(test.interval)}), loss {test.loss:.4f}, "
@@ -153,7 +144,7 @@ def _bundled(arguments: Namespace) -> Answer:
     return Answer(figures | doubtful, lines)
 
 
-def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
+def _test_figures(name: str, dataset: str, test: predictions.Predictions) -> dict[str, Any]:
     figures = assessment.figures(test)
     known = {key: figures[key] for key in ("accuracy", "loss", "images", "interval")}
     recalls = {label: one["recall"] for label, one in figures["classes"].items()}
@@ -161,19 +152,21 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
 
 
 def export_run(arguments: Namespace) -> Answer:
-    """Write a finished run to a file; a model file is tested on images first."""
+    """Write a finished run or own classes to a file; the model file of a run is tested on images first."""
+    name, facts = arguments.format, dict[str, Any]()
     if arguments.id.startswith(PREFIX):
-        return teach.export(arguments)
-    run, name = runs.get(arguments.id), arguments.format
-    exports.check(run, name)
-    facts = _tried(run, name, arguments.json) if name in MODELS else {}
+        model = teach.opened(arguments.id, arguments.json)
+        stem, content = model.name, model.export(name)
+    else:
+        run = runs.get(arguments.id)
+        facts = _tried(run, name, arguments.json) if name in exports.MODELS else {}
+        stem, content = labels.file_stem(run), exports.content(run, name)
     target = Path(arguments.output or ".")
     if target.is_dir():  # no file is replaced: runs may have the same name
-        paths = (target / exports.file_name(run, name, number) for number in count(1))
+        paths = (target / f"{stem}{f'-{n}' * (n > 1)}{exports.FORMATS[name].suffix}" for n in count(1))
         target = next(path for path in paths if not path.exists())
-    content = exports.content(run, name)
     save(str(target), lambda path: path.write_bytes(content))
-    answer = {"id": run.id, "format": name, "file": str(target), "bytes": len(content)}
+    answer = {"id": arguments.id, "format": name, "file": str(target), "bytes": len(content)}
     lines = [f"{target}: {len(content) / 1e6:,.2f} MB."]
     if facts:
         answer |= {key: facts[key] for key in ("agreement", "images", "latency_ms", "against", "poor")}
@@ -182,7 +175,7 @@ def export_run(arguments: Namespace) -> Answer:
             f"{facts['latency_ms']:.2f} ms. Compared with {facts['against']}."
         )
     if facts.get("poor"):
-        least = percent(MODELS[name].least_agreement)
+        least = percent(exports.MODELS[name].least_agreement)
         to_stderr(f"Only {percent(facts['agreement'])} agree, expected {least} at least: do not rely on it.")
     return Answer(answer, lines)
 

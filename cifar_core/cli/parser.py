@@ -5,8 +5,6 @@ standard error; 1 a bug; 130 Ctrl-C. The other modules contain the commands: fun
 imported when they run.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os
@@ -14,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli.terminal import PROGRAM, Answer, to_stderr
+from cifar_core.cli.terminal import PROGRAM, Answer, discard_output, to_stderr
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.evaluation.listing import SORTS
@@ -45,9 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if not error.filename:  # standard output
+            discard_output()
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free disk space there" if is_full else "check the path and its permissions"
-        to_stderr(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}; {advice} and try again.")
+        to_stderr(
+            f"{error.filename or 'The output'} cannot be used: {error.strerror or error}; {advice} and try again."
+        )
         return 2
 
 
@@ -167,8 +169,10 @@ _COMMANDS: tuple[tuple[Any, ...], ...] = (
     ("teach", "teach:teach", "Train a linear head on your own classes, in seconds.",
      _argument("folder", "FOLDER", "a folder or ZIP file with a folder for each class (default: list)", nargs="?"),
      _argument("--name", "NAME", "the project's name (default: the folder's)"),
-     _argument("--alpha", None, "width of the network (default: 0.5)", type=float, choices=ALPHAS, default=0.5),
-     _argument("--image-size", None, "input size, pixels (default: 96)", type=int, choices=IMAGE_SIZES, default=96)),
+     _argument("--alpha", None, "width of the network (default: 0.5, or as in the ZIP file)", type=float,
+               choices=ALPHAS),
+     _argument("--image-size", None, "input size, pixels (default: 96, or as in the ZIP file)", type=int,
+               choices=IMAGE_SIZES)),
     ("predict", "predict:predict", "Classify pictures.",
      _argument("images", "IMAGE", "a picture, a folder or a ZIP file of pictures", nargs="+"),
      _argument("--run", "ID", "a finished run, bundled, or teach/NAME (default: the newest finished, no trial)"),

@@ -1,7 +1,5 @@
 """The command `predict`: predictions, and optionally nearest images, flips, other models and explanations."""
 
-from __future__ import annotations
-
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,7 @@ from cifar_core import runs
 from cifar_core.cli import teach
 from cifar_core.cli.terminal import Answer, native_messages_hidden, percent, save, to_stderr
 from cifar_core.data.cifar10 import CLASSES, LABELS, shown_label
-from cifar_core.errors import ImageError, RunError
+from cifar_core.errors import ConfigError, ImageError, RunError
 from cifar_core.inference import classifier as classifiers
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, answer_row, disagreement, open_classifier
@@ -27,6 +25,7 @@ from cifar_core.untrusted import read_plain_file, shown_name
 
 MOST_EXPLAINED = 50
 """Maximum number of rows in an explanation; each is 176 pixels high."""
+_NOT_OF_PROJECTS = ("crop", "explain", "what_if", "compare", "csv")
 _LEAST_SHARE = 0.01  # less probable classes are not printed
 _TILE, _GAP, _TEXT = 160, 16, 300  # pixels
 Rows = list[dict[str, Any]]
@@ -37,31 +36,63 @@ Explained = tuple[Picture, np.ndarray]
 def predict(arguments: Namespace) -> Answer:
     """Classify pictures. An unreadable picture is an error on standard error; the others are classified."""
     if (arguments.run or "").startswith(PREFIX):
-        return teach.predict(arguments, _pictures(arguments.images))
+        return _with_project(arguments)
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
-    answers: Rows = []
-    good, pixels = [], []
+    rows: Rows = []
+    pixels = []
     explained: list[Explained] = []
-    for picture in _pictures(arguments.images):
-        answers.append({"file": picture.name})
+    for row, picture in _read(arguments.images):
+        rows.append(row)
         if picture.error:
-            answers[-1]["error"] = picture.error
-            to_stderr(picture.error)
             continue
-        good.append(answers[-1])
         pixels.append(picture.network_input(arguments.crop))
         if arguments.explain and len(explained) <= MOST_EXPLAINED:
             explained.append((picture.compact(), pixels[-1]))
-    if good:
+    if good := [row for row in rows if "error" not in row]:
         _answer(arguments, good, classifier, np.stack(pixels))
-        answers = good + [answer for answer in answers if "error" in answer] if arguments.compare else answers
+        rows = good + [row for row in rows if "error" in row] if arguments.compare else rows
         _name_model(arguments, classifier)
     if arguments.csv:
-        save(arguments.csv, lambda path: path.write_bytes(classifiers.answers_csv(answers)))
+        save(arguments.csv, lambda path: path.write_bytes(classifiers.answers_csv(rows)))
     if explained:
         _explain(arguments.explain, classifier, explained, arguments.crop)
-    return Answer(answers, [line for answer in good for line in _lines(answer)], 0 if len(good) == len(answers) else 2)
+    return _told(rows)
+
+
+def _with_project(arguments: Namespace) -> Answer:
+    """Classify pictures with a model of own classes. Raises ConfigError for unsupported options."""
+    given = vars(arguments) | {"crop": arguments.crop != "centre"}
+    if refused := [f"--{name.replace('_', '-')}" for name in _NOT_OF_PROJECTS if given[name]]:
+        raise ConfigError(f"{', '.join(refused)}: not available for own classes; omit it.")
+    model = teach.opened(arguments.run, arguments.json)
+    rows: Rows = []
+    for row, picture in _read(arguments.images):
+        rows.append(row)
+        if picture.error:
+            continue
+        answer = model.answer(picture.image, arguments.nearest or 1)
+        shares = dict(zip(model.project.names, map(float, answer.probabilities), strict=True))
+        label = max(shares, key=lambda name: shares[name])
+        row |= {"label": label, "probability": shares[label], "probabilities": shares, "none_of_these": answer.is_none}
+        if arguments.nearest:
+            row["nearest"] = [
+                {"label": label, "picture": sample.key, "distance": far} for label, sample, far in answer.nearest
+            ]
+    return _told(rows)
+
+
+def _read(names: Sequence[str]) -> Iterator[tuple[dict[str, Any], Picture]]:
+    """Yield each picture with its row, which has only the file or also an error; errors are printed."""
+    for picture in _pictures(names):
+        if picture.error:
+            to_stderr(picture.error)
+        yield {"file": picture.name} | ({"error": picture.error} if picture.error else {}), picture
+
+
+def _told(rows: Rows) -> Answer:
+    good = [row for row in rows if "error" not in row]
+    return Answer(rows, [line for row in good for line in _lines(row)], 0 if len(good) == len(rows) else 2)
 
 
 def _answer(arguments: Namespace, good: Rows, classifier: Classifier, pixels: np.ndarray) -> None:
@@ -110,26 +141,26 @@ def _add_others(answers: Rows, probabilities: np.ndarray, others: Sequence[Class
 
     probabilities: float32 (n, 10), of the first model.
     """
-    others_probabilities = [other.calibrated(pixels) for other in others]
-    for number, answer in enumerate(answers):
-        best = [rows[number].argmax() for rows in others_probabilities]
+    theirs = [other.calibrated(pixels) for other in others]
+    for answer, *rows in zip(answers, *theirs, strict=True):
         answer["compared"] = {
-            other.name: {"label": CLASSES[b], "probability": float(rows[number][b])}
-            for other, rows, b in zip(others, others_probabilities, best, strict=True)
+            other.name: {"label": CLASSES[row.argmax()], "probability": float(row.max())}
+            for other, row in zip(others, rows, strict=True)
         }
-    order = np.argsort(-disagreement(np.stack([probabilities, *others_probabilities])), kind="stable")
+    order = np.argsort(-disagreement(np.stack([probabilities, *theirs])), kind="stable")
     answers[:] = [answers[number] for number in order]
 
 
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
     """Yield the prediction of a picture, `cat.png  cat 93.1%  (dog 4.0%, frog 1.1%)`, and its details."""
     (best, share), *rest = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
-    others = ", ".join(f"{label} {percent(share)}" for label, share in rest[:2] if share >= _LEAST_SHARE)
+    others = ", ".join(f"{shown_name(label)} {percent(share)}" for label, share in rest[:2] if share >= _LEAST_SHARE)
     also = f"  ({others})" if others else ""
     unusual = "  [unusual for this model]" if answer.get("none_of_the_ten") else ""
-    yield f"{shown_name(answer['file'])}  {best} {percent(share)}{also}{unusual}"
+    unusual = "  [like none of these classes]" if answer.get("none_of_these") else unusual
+    yield f"{shown_name(answer['file'])}  {shown_name(best)} {percent(share)}{also}{unusual}"
     if "nearest" in answer:
-        near = ", ".join(f"{item['label']} ({item['distance']:.2f} away)" for item in answer["nearest"])
+        near = ", ".join(f"{shown_name(item['label'])} ({item['distance']:.2f} away)" for item in answer["nearest"])
         yield f"  nearest training images: {near}"
     for name, flips in answer.get("what_if", {}).items():
         yield from (f"  {name} {explain.CHANGES[name].text(flip['value'])}: {flip['label']}" for flip in flips)

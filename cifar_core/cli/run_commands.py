@@ -1,7 +1,5 @@
 """The commands `runs ...`, and a run as text and JSON. Values from disk are untrusted and printed as plain text."""
 
-from __future__ import annotations
-
 import os
 import sys
 from argparse import Namespace
@@ -12,9 +10,7 @@ from cifar_core import errors, jobs, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, interval, native_messages_hidden, number, percent, table
 from cifar_core.config import KNOBS, PRESETS, differing_knobs
 from cifar_core.data.cifar10 import shown_label
-from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, diagnosis, listing, story
-from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
@@ -28,18 +24,19 @@ def list_runs(arguments: Namespace) -> Answer:
     """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
         usual = ", ".join(listing.SORTS)
-        raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {usual} or a setting's name.")
+        raise errors.ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {usual} or a setting's name.")
     everything = listing.rows()
     rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
     rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)
-    if arguments.json:
-        return Answer([_summary(row) for row in rows], [])
+    data = [_summary(row) for row in rows]
     if not everything:
-        return Answer(None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
+        return Answer(data, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
     if not rows:
-        return Answer(None, [f"None of {len(everything)} runs matches the filter."])
+        return Answer(data, [f"None of {len(everything)} runs matches the filter."])
     head = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
-    return Answer(None, table(head, [_cells(row) for row in rows]))
+    return Answer(
+        data, table(head, [_cells(row, one.get("dataset", "-")) for row, one in zip(rows, data, strict=True)])
+    )
 
 
 def show(arguments: Namespace) -> Answer:
@@ -94,10 +91,11 @@ def restore(arguments: Namespace) -> Answer:
 
 def list_trash(arguments: Namespace) -> Answer:
     """List the trash, or empty it."""
+    deleted = trash.contents()
     if arguments.clear:
-        count = trash.clear()
-        return Answer({"deleted": count}, [f"{count} runs are deleted permanently."])
-    deleted, size = trash.contents(), trash.size_bytes()
+        trash.clear(deleted)
+        return Answer({"deleted": len(deleted)}, [f"{len(deleted)} runs are deleted permanently."])
+    size = trash.size_bytes(deleted)
     last = f"{len(deleted)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."
     return Answer({"ids": deleted, "bytes": size}, [*deleted, last])
 
@@ -124,7 +122,7 @@ def compare(arguments: Namespace) -> Answer:
     """Show the differing knobs, and whether the test accuracies differ significantly."""
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
-        raise RunError(f"Compare: received one run, expected two or more; '{PROGRAM} runs list' shows all.")
+        raise errors.RunError(f"Compare: received one run, expected two or more; '{PROGRAM} runs list' shows all.")
     rows = [listing.row(run) for run in chosen]
     knobs = differing_knobs(row.config for row in rows if row.config)
     pairs = comparison.compare(chosen)
@@ -143,15 +141,15 @@ def _summary(row: listing.Row) -> dict[str, Any]:
     return figures(row.run) | {"config": config} | vars(row.labels) | {"latency_ms": row.latency_ms}
 
 
-def _cells(row: listing.Row) -> list[str]:
+def _cells(row: listing.Row, dataset: Any) -> list[str]:
     knobs = ("alpha", "image_size", "train_images")
     chosen = [KNOBS[name].format(row.knob(name)) if row.config else "?" for name in knobs]
-    dataset = _plain(shown_label(row.run.result.get("dataset", "-")))
+    shares = percent(row.validation_accuracy), percent(row.test_accuracy)
     name = f"{'★ ' if row.labels.starred else ''}{row.labels.name}"
-    return [row.run.id, row.state, *chosen, percent(row.validation_accuracy), percent(row.test_accuracy), dataset, name]
+    return [row.run.id, row.state, *chosen, *shares, _plain(shown_label(dataset)), name]
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair(pair: comparison.Pair) -> dict[str, Any]:
     answer: dict[str, Any] = {"a": pair.a.id, "b": pair.b.id, "reason": pair.reason or None}
     if pair.result is not None:
         answer |= vars(pair.result) | {"p_value_adjusted": pair.adjusted, "is_real": pair.is_significant}
@@ -180,12 +178,10 @@ def details(run: Run) -> dict[str, Any]:
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
-    environment, problems = None, [labels.problem(run)]
-    try:
-        records.environment(run.path)
-        environment = runs.load_json(run.path / "environment.json")
-    except RunError as error:
-        problems.insert(0, str(error))
+    environment, unknown = records.or_problem(
+        lambda: records.environment(run.path) and runs.load_json(run.path / "environment.json"),
+        "The images and initial weights are unknown",
+    )
     return figures(run) | {
         "config": config.to_dict(),
         "differences": {name: value for name, (value, _) in config.differences(PRESETS["standard"]).items()},
@@ -194,7 +190,7 @@ def details(run: Run) -> dict[str, Any]:
         "last_epoch": epochs[-1] if epochs else None,
         "error": run_error(run),
         "environment": environment,
-        "problems": list(filter(None, problems)),
+        "problems": list(filter(None, [unknown, labels.problem(run)])),
         "imported": status.get("imported") or None,
     }
 
@@ -217,7 +213,7 @@ def ending(run: Run) -> tuple[int, str]:
         return 2, f"Run {run.id} was stopped; {resume}"
     if failure := run_error(run):
         known = getattr(errors, failure["type"], None)
-        if isinstance(known, type) and issubclass(known, CifarError):
+        if isinstance(known, type) and issubclass(known, errors.CifarError):
             return 2, failure["message"]
         log = run.path / "worker.log"
         return 1, f"Run {run.id} failed, {failure['type']}: {failure['message']} See {log}."
@@ -226,11 +222,10 @@ def ending(run: Run) -> tuple[int, str]:
 
 def origin(run: Run) -> str:
     """Return a sentence on the images and initial weights of a started run."""
-    try:
-        known = records.environment(run.path)
-    except RunError as error:
-        return str(error)
-    return _origin(known and known.data.label, known and known.weights.label)
+    known, unknown = records.or_problem(
+        lambda: records.environment(run.path), "The images and initial weights are unknown"
+    )
+    return unknown or _origin(known and known.data.label, known and known.weights.label)
 
 
 def figure_lines(run: Run) -> list[str]:

@@ -1,7 +1,5 @@
 """The commands that train several models: `sweep ...`, `lab`, and `learn` (the lessons)."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
@@ -12,21 +10,15 @@ from typing import Any
 from cifar_core import jobs
 from cifar_core.cli import run_commands, terminal, train
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, native_messages_hidden, percent, table, to_stderr
-from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import shown_label
 from cifar_core.errors import RunError, SweepError, TrainingError
 from cifar_core.inference import inside
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.inference.pictures import SIDE
-from cifar_core.jobs import Stopped
 from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import INSIDE, LESSONS, Lesson, lesson
-from cifar_core.lessons.experiments import CONDITIONS, Outcome
-from cifar_core.lessons.layer_probe import Layers
 from cifar_core.search import findings, head_lab, space, studies, sweep_workers
-from cifar_core.search.findings import Findings
-from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 
 _POLL_SECONDS = 0.1
 
@@ -34,7 +26,7 @@ _POLL_SECONDS = 0.1
 def start_sweep(arguments: Namespace) -> Answer:
     """Start a sweep or a grid in the background."""
     ranges = tuple(map(space.parse_range, arguments.vary or space.DEFAULT_KNOBS))
-    plan = space.Plan(config_of(arguments), ranges, arguments.grid)
+    plan = space.Plan(train.config_of(arguments), ranges, arguments.grid)
     usual = 30 if arguments.minutes is None else space.MOST_TRIALS
     trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
     goal = space.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
@@ -81,7 +73,7 @@ def show_sweep(arguments: Namespace) -> Answer:
     return Answer(sweep.to_dict(), lines)
 
 
-def _grid_lines(sweep: Findings) -> list[str]:
+def _grid_lines(sweep: findings.Findings) -> list[str]:
     cells, rows = sweep.cells(), []
     for cell in cells:
         spread = "-" if cell.spread is None else f"± {cell.spread * 100:.1f}"
@@ -149,8 +141,8 @@ def _sweep_state(name: str, more: str = "") -> Answer:
 
 def lab(arguments: Namespace) -> Answer:
     """Train the head with the given values of five knobs, or show the stored result."""
-    given = {name: text for name in SLIDERS if (text := getattr(arguments, name)) is not None}
-    settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
+    given = {name: text for name in head_lab.SLIDERS if (text := getattr(arguments, name)) is not None}
+    settings = head_lab.Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
     result = head_lab.result(settings)
     if result is None or result.state != "done":
         result = _trained(settings, arguments.json)
@@ -167,7 +159,7 @@ def lab(arguments: Namespace) -> Answer:
     return Answer(data, lines)
 
 
-def _trained(settings: Settings, quiet: bool) -> Result:
+def _trained(settings: head_lab.Settings, quiet: bool) -> head_lab.Result:
     """Request `settings` from the lab and wait for the result. Raises TrainingError if it fails."""
     head_lab.start()
     head_lab.request(settings)
@@ -184,7 +176,7 @@ def _trained(settings: Settings, quiet: bool) -> Result:
                 why = status.get("message", "its process ended")
                 raise TrainingError(f"The lab cannot continue: {why}; see {head_lab.lab_dir() / 'lab.log'}.")
             epochs = len(result.rows) if result and result.state == "computing" else 0
-            screen.bar(str(status["state"]), epochs / BASE.head_epochs)
+            screen.bar(str(status["state"]), epochs / head_lab.BASE.head_epochs)
             time.sleep(_POLL_SECONDS)
 
 
@@ -198,7 +190,7 @@ def learn(arguments: Namespace) -> Answer:
         return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, _field_lines(fields))
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)
-        result = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
+        result = layer_probe.Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
         return _answer(chosen, result.to_dict(), result, _layer_lines(result))
     if arguments.stored:
         conditions = experiments.outcomes(experiments.stored(chosen.name))
@@ -211,22 +203,23 @@ def learn(arguments: Namespace) -> Answer:
 
 
 def _list_lessons() -> Answer:
+    counts = {name: len(conditions) for name, conditions in experiments.CONDITIONS.items()}
     lessons: list[dict[str, Any]] = [
-        {"name": one.name, "number": one.number, "title": one.title, "runs": len(CONDITIONS.get(one.name, {}))}
+        {"name": one.name, "number": one.number, "title": one.title, "runs": counts.get(one.name, 0)}
         for one in LESSONS.values()
     ]
     rows = [(str(one["number"]), one["name"], one["title"], str(one["runs"] or "no training")) for one in lessons]
     return Answer(lessons, table(("", "lesson", "", "runs"), rows))
 
 
-def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome], int]:
+def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, experiments.Outcome], int]:
     """Train the conditions without a finished run, or all; return their outcomes and the exit code."""
     conditions = experiments.start_runs(chosen.name, again)
     with Screen(quiet) as screen:
         screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
         try:
             for key, run in conditions.items():
-                screen.line(f"{CONDITIONS[chosen.name][key].label}: run {run.id}")
+                screen.line(f"{experiments.CONDITIONS[chosen.name][key].label}: run {run.id}")
                 train.follow(run, screen)
                 code, message = run_commands.ending(run)
                 if message:
@@ -239,13 +232,13 @@ def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[st
         return {key: experiments.outcome_of(chosen.name, run) for key, run in conditions.items()}, 0
 
 
-def _probe(quiet: bool) -> Layers:
+def _probe(quiet: bool) -> layer_probe.Layers:
     try:
         with Screen(quiet) as screen, native_messages_hidden():
             return layer_probe.run_job(
                 lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
             )
-    except Stopped:
+    except jobs.Stopped:
         raise RunError("The probe was stopped; run it again.") from None
 
 
@@ -256,14 +249,14 @@ def _answer(chosen: Lesson, data: dict[str, Any], result: Any, lines: list[str])
     return Answer(data | answer, [*head, *lines])
 
 
-def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str]:
+def _condition_lines(chosen: Lesson, conditions: dict[str, experiments.Outcome]) -> list[str]:
     rows = []
     for key, condition in conditions.items():
         figures = condition.figures
         accuracies = [percent(figures[f"{name}_accuracy"]) for name in ("training", "validation", "test")]
         size = (f"{figures['multiply_adds'] / 1e6:.1f}", f"{figures['model_bytes'] / 1e6:.2f}")
         speed = (f"{condition.internals.latency_ms:.2f}", f"{figures['elapsed_seconds']:.0f}")
-        rows.append((CONDITIONS[chosen.name][key].label, *accuracies, *size, *speed))
+        rows.append((experiments.CONDITIONS[chosen.name][key].label, *accuracies, *size, *speed))
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
     return [*table(head, rows), *dict.fromkeys(condition.made.sentence for condition in conditions.values())]
 
@@ -273,7 +266,7 @@ def _field_lines(fields: list[float]) -> list[str]:
     return table(("block", "receptive field"), rows)
 
 
-def _layer_lines(result: Layers) -> list[str]:
+def _layer_lines(result: layer_probe.Layers) -> list[str]:
     first, other = result.networks
     columns = zip(first.layers, first.features, first.accuracies, other.accuracies, strict=True)
     rows = [(name, str(size), f"{accuracy:.4f}", f"{chance:.4f}") for name, size, accuracy, chance in columns]

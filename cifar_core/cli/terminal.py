@@ -1,7 +1,5 @@
 """Terminal output: results on standard output, everything else on standard error."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -13,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import records
 from cifar_core.untrusted import quoted, shown_name
 
@@ -32,18 +30,9 @@ class Answer(NamedTuple):
     code: int = 0
 
     def write(self, as_json: bool) -> None:
-        """Print the result. Raises CifarError if standard output is not writable."""
-        if self.data is None if as_json else not self.lines:
-            return
-        try:
+        """Print the result. Raises OSError."""
+        if self.lines if not as_json else self.data is not None:
             print(json.dumps(_without_nan(self.data), indent=1) if as_json else "\n".join(self.lines), flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            discard_output()
-            raise CifarError(
-                f"The answer cannot be written: {error.strerror}; free disk space, or send it elsewhere."
-            ) from None
 
 
 def _without_nan(data: Any) -> Any:
@@ -93,11 +82,8 @@ def to_stderr(message: object) -> None:
 
 def save(name: str, write: Callable[[Path], object]) -> None:
     """Call `write` with the file or folder `name`. Raises RunError if it cannot be written."""
-    try:
+    with os_errors_as(RunError, f"{quoted(name)} cannot be written", "give another place"):
         write(Path(name))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "a name that no file can have"
-        raise RunError(f"{quoted(name)} cannot be written: {reason}; give another place.") from None
 
 
 def discard_output() -> None:
@@ -126,6 +112,10 @@ class Screen:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._draws = not quiet and sys.stderr.isatty()
+        self._out = sys.stderr
+        if self._draws:  # `native_messages_hidden` redirects the descriptor of standard error, so the bar has its own
+            with suppress(OSError):
+                self._out = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="replace")
         self._width = 0
         self._next_draw = 0.0
 
@@ -134,12 +124,14 @@ class Screen:
 
     def __exit__(self, *_: object) -> None:
         self._clear()
+        if self._out is not sys.stderr:
+            self._out.close()
 
     def line(self, text: str) -> None:
         """Print a permanent line."""
         if not self._quiet:
             self._clear()
-            print(text, file=sys.stderr)
+            print(text, file=self._out, flush=True)
 
     def bar(self, what: str, share: float, more: str = "") -> None:
         """Draw the bar at `share`, 0..1, at most ten times per second."""
@@ -148,10 +140,10 @@ class Screen:
         self._next_draw = time.monotonic() + _REDRAW_SECONDS
         cells = round(min(max(share, 0.0), 1.0) * _BAR_CELLS)
         text = f"{what} [{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {more}"[: shutil.get_terminal_size().columns - 1]
-        print("\r" + text.ljust(self._width), end="", file=sys.stderr, flush=True)
+        print("\r" + text.ljust(self._width), end="", file=self._out, flush=True)
         self._width = len(text)
 
     def _clear(self) -> None:
         if self._width:
-            print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
+            print("\r" + " " * self._width + "\r", end="", file=self._out, flush=True)
             self._width = 0

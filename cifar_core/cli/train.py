@@ -1,9 +1,8 @@
 """The commands `train`, `bench`, `data ...` (images and feature cache) and `doctor`."""
 
-from __future__ import annotations
-
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,9 @@ def config_of(arguments: Namespace) -> TrainConfig:
 def train(arguments: Namespace) -> Answer:
     """Start a run and, without --detach, follow it until it ends."""
     config = config_of(arguments)
-    if shortage := _memory_shortage(config):
-        to_stderr(shortage)
+    with suppress(CifarError):  # without images, the worker reports the error
+        if shortage := costs.memory_shortage(costs.estimate(config, *cifar10.sizes(config.dataset))):
+            to_stderr(shortage)
     run = jobs.start_run(config, arguments.preset)
     if arguments.detach:
         return run_commands.state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
@@ -56,13 +56,6 @@ def train(arguments: Namespace) -> Answer:
     return Answer(data, run_commands.figure_lines(run), 130 if interrupted and code else code)
 
 
-def _memory_shortage(config: TrainConfig) -> str:
-    try:
-        return costs.memory_shortage(costs.estimate(config, *cifar10.sizes(config.dataset)))
-    except CifarError:  # without images, the worker reports the error
-        return ""
-
-
 def follow(run: Run, screen: Screen) -> None:
     """Print the progress of `run` to `screen` until it has ended, in any state."""
     epochs, offset, origin_shown = run.config.epochs, 0, False
@@ -72,7 +65,7 @@ def follow(run: Run, screen: Screen) -> None:
         if not origin_shown and any("phase" in row for row in rows):
             screen.line(run_commands.origin(run))
             origin_shown = True
-        for row in rows:
+        for row in curves.sound_rows(rows):  # of an imported run, too, if a lesson takes it
             _show_row(row, epochs, screen)
         if state not in LIVE_STATES:
             return
@@ -84,11 +77,13 @@ def follow(run: Run, screen: Screen) -> None:
 
 def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
     left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
-    measure = "cross_entropy" if "cross_entropy" in row else "loss"  # rows of older versions: loss with penalties
+    measure = (
+        "loss" if row.get("cross_entropy") is None else "cross_entropy"
+    )  # rows of older versions: loss with penalties
     label = measure.replace("_", "-")
     if row["kind"] == "progress":
-        done, total = row["done"], row["total"]
-        screen.bar(_STAGES.get(row["stage"], row["stage"]), done / max(total, 1), f"{done:,}/{total:,}  {left}")
+        done, total, stage = row["done"], row["total"], row.get("stage", "")
+        screen.bar(_STAGES.get(stage, stage), done / max(total, 1), f"{done:,}/{total:,}  {left}")
     elif probe := curves.linear_probe([row]):
         screen.line(f"linear probe: validation accuracy {percent(probe.accuracy)}, {probe.name}")
     elif row["kind"] == "step":
@@ -100,10 +95,10 @@ def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> No
         )
     elif row["kind"] == "epoch":
         screen.line(
-            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{row['epochs']}"
-            f"  {label} {number(row[measure])}  accuracy {percent(row['accuracy'])}  validation {label} "
-            f"{number(row[f'validation_{measure}'])}  accuracy {percent(row['validation_accuracy'])}"
-            f"  learning rate {row['learning_rate']:.2g}  {duration(row['elapsed_seconds'])}"
+            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{row.get('epochs') or epochs[row['phase']]}"
+            f"  {label} {number(row.get(measure))}  accuracy {percent(row.get('accuracy'))}  validation {label} "
+            f"{number(row.get(f'validation_{measure}'))}  accuracy {percent(row['validation_accuracy'])}"
+            f"  learning rate {row.get('learning_rate') or 0:.2g}  {duration(row.get('elapsed_seconds'))}"
         )
 
 
@@ -116,8 +111,8 @@ def run_bench(arguments: Namespace) -> Answer:
         raise ConfigError(f"Output: received {str(folder)[:200]!r}, expected a folder that exists; make it first.")
     if readme and not (readme.is_file() and bench.BEGIN in readme.read_text(encoding="utf-8")):
         raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {bench.BEGIN!r}.")
-    screen = Screen(arguments.json)
-    figures = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
+    with Screen(arguments.json) as screen:
+        figures = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
     write_json(folder / "bench.json", figures)
     if readme:
         bench.write_section(readme, figures)
@@ -152,16 +147,9 @@ def download_data(arguments: Namespace) -> Answer:
             screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
         dataset = cifar10.download(progress)
-    answer = {
-        "dataset": dataset.name,
-        "label": dataset.label,
-        "source": dataset.source,
-        "train_images": len(dataset.train_labels),
-        "test_images": len(dataset.test_labels),
-        "fingerprint": dataset.fingerprint,
-        "official": dataset.official,
-    }
-    return Answer(answer, [f"{dataset.label} is in {dataset.source}."])
+    about = {key: getattr(dataset, key) for key in ("label", "source", "fingerprint", "official")}
+    counts = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
+    return Answer({"dataset": dataset.name, **about, **counts}, [f"{dataset.label} is in {dataset.source}."])
 
 
 def show_cache(arguments: Namespace) -> Answer:

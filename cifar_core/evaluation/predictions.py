@@ -200,9 +200,10 @@ def top2_accuracy(predictions: Predictions) -> float:
 
 
 def confusion_counts(predictions: Predictions) -> np.ndarray:
-    """Return the confusion matrix in images, int (10, 10): rows are labels, columns are predictions."""
-    cells = len(CLASSES) * predictions.labels.astype(int) + predictions.probabilities.argmax(axis=1)
-    return np.bincount(cells, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
+    """Return the confusion matrix in images, int (k, k): rows are labels, columns are predictions."""
+    classes = predictions.probabilities.shape[1]
+    cells = classes * predictions.labels.astype(int) + predictions.probabilities.argmax(axis=1)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
 def worst_cell(predictions: Predictions) -> tuple[int, int]:

@@ -12,8 +12,6 @@ must equal the file that this program writes for the configuration. best.keras i
 configuration (see training/export_worker.py). An import is written to a hidden folder that is renamed at the end.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import shutil
@@ -27,12 +25,11 @@ import msgspec
 
 from cifar_core import machine, runs, untrusted
 from cifar_core.config import TrainConfig
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import CifarError, RunError, os_errors_as
 from cifar_core.evaluation import predictions
 from cifar_core.export import report
 from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.runs import Run, curves, records, trash
-from cifar_core.runs.records import Share
 from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
@@ -52,7 +49,7 @@ FILES = {  # maximum unpacked bytes; a model of the widest network has 20 MB
 }
 EXTRAS = {calibration.FILE: _MIB, neighbors.FILE: 64 * _MIB}
 _LIMITS = FILES | EXTRAS | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
-_MOST_TEXT = 500
+_MOST_TEXT, _MOST_ROWS = 500, 400_000
 _SAME = 1e-6  # tolerance for metrics computed from the same predictions
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -62,8 +59,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)]
 class _Result(msgspec.Struct):
     """The metrics of a finished run."""
 
-    validation_accuracy: Share
-    test_accuracy: Share
+    validation_accuracy: records.Share
+    test_accuracy: records.Share
     validation_images: _Count
     test_images: _Count
     best_epoch: _Count
@@ -75,7 +72,7 @@ class _Result(msgspec.Struct):
     best_phase: Literal["head", "fine_tune"]
     dataset: _Text
     weights: _Text
-    linear_probe_accuracy: Share | msgspec.UnsetType = msgspec.UNSET
+    linear_probe_accuracy: records.Share | msgspec.UnsetType = msgspec.UNSET
 
 
 def missing(run: Run) -> str | None:
@@ -89,10 +86,8 @@ def pack(run: Run) -> bytes:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps({"kind": KIND, "schema": SCHEMA, "id": run.id}, indent=1))
         for name in (*FILES, *(name for name in EXTRAS if (run.path / name).is_file())):
-            try:
+            with os_errors_as(RunError, f"Run {run.id} has no readable {name}", "train it again"):
                 content = (run.path / name).read_bytes()
-            except OSError as error:
-                raise RunError(f"Run {run.id} has no readable {name} ({error.strerror}); train it again.") from None
             method = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
             archive.writestr(name, content, method)
         archive.writestr(FIGURES, report.curves_page(run))
@@ -109,11 +104,9 @@ def import_run(content: bytes) -> Run:
     runs.check_disk()
     files = _unpacked(content)
     manifest = _object(files, MANIFEST)
-    old_id = manifest.get("id")
-    if (manifest.get("kind"), manifest.get("schema")) != (KIND, SCHEMA) or not isinstance(old_id, str):
-        raise _refused(f"its {MANIFEST} is not one of schema {SCHEMA}")
-    if not runs.ID_PATTERN.fullmatch(old_id):
-        raise _refused(f"{quoted(old_id)} is not the id of a run")
+    old_id = str(manifest.get("id"))
+    if (manifest.get("kind"), manifest.get("schema")) != (KIND, SCHEMA) or not runs.ID_PATTERN.fullmatch(old_id):
+        raise _refused(f"its {MANIFEST} is not one of schema {SCHEMA}, or has no id of a run")
     try:
         config = TrainConfig.from_dict(_object(files, "config.json"))
     except CifarError as error:
@@ -121,20 +114,17 @@ def import_run(content: bytes) -> Run:
     network = files[model_file.FILE]
     if not model_file.is_own(network, config) or not model_file.answers_with_probabilities(network):
         raise _refused("its model.tflite is not a network of its configuration, as this version writes it")
-    try:
+    advice = "free disk space, make it writable, or set CIFAR_RUNS_DIR"
+    with os_errors_as(RunError, f"The run could not be written to {runs.runs_dir()}", advice):
         runs.runs_dir().mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=trash.IMPORTING, dir=runs.runs_dir()))
-    except OSError as error:
-        raise RunError(f"Runs cannot be stored in {runs.runs_dir()} ({error.strerror}); set CIFAR_RUNS_DIR.") from None
-    try:
-        _write(staging, files, config, old_id)
-        _check_figures(Run(staging.name))
-        _check_extras(Run(staging.name))
-        return _placed(staging, old_id)
-    except OSError as error:
-        raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            _write(staging, files, config, old_id)
+            _check_figures(Run(staging.name))
+            _check_extras(Run(staging.name))
+            return _placed(staging, old_id)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _unpacked(content: bytes) -> dict[str, bytes]:
@@ -175,7 +165,7 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     runs.write_json(
         folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
     )
-    rows = curves.sound_rows(_json_lines(files["metrics.jsonl"]))
+    rows = _sound_rows(files["metrics.jsonl"])
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_plain(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
     for name in ("evaluation.npz", "model.tflite", "best.keras", *EXTRAS):
@@ -238,12 +228,14 @@ def _placed(staging: Path, old_id: str) -> Run:
 
 
 def _plain(value: Any, depth: int = 3) -> Any:
-    """Return JSON data reduced to short texts and numbers, with at most `depth` levels of objects."""
+    """Return JSON data reduced to short texts and numbers, with at most `depth` levels of objects and lists."""
     if isinstance(value, dict) and depth:
         return {shown_name(str(key)): _plain(item, depth - 1) for key, item in list(value.items())[:50]}
+    if isinstance(value, list) and depth:
+        return [_plain(item, depth - 1) for item in value[:50]]
     if isinstance(value, str):
         return shown_name(value, _MOST_TEXT) if value else ""
-    return value if isinstance(value, bool) or records.is_number(value) else None
+    return value if isinstance(value, bool | float) or records.is_number(value) else None
 
 
 def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
@@ -256,12 +248,14 @@ def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
     return value
 
 
-def _json_lines(content: bytes) -> list[dict[str, Any]]:
+def _sound_rows(content: bytes) -> list[dict[str, Any]]:
+    if content.count(b"\n") > _MOST_ROWS:
+        raise _refused("its metrics.jsonl has too many rows")
     try:
-        rows = [json.loads(line) for line in content.splitlines()]
+        rows = (json.loads(line) for line in io.BytesIO(content))
+        return curves.sound_rows(row for row in rows if isinstance(row, dict))
     except (ValueError, RecursionError):
         raise _refused("its metrics.jsonl is damaged") from None
-    return [row for row in rows if isinstance(row, dict)]
 
 
 def _refused(reason: str) -> RunError:

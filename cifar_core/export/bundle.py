@@ -5,8 +5,6 @@ cifar_core/bundled/mobilenet_v2_0.5.keras .tflite, calibration.json, neighbours.
 cifar_core/bundled/card.json, MODEL_CARD.md      metrics and recipe of each run; the second is generated from the first
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,6 @@ from cifar_core.config import KNOBS, PRESETS, TrainConfig, nearest_preset
 from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
-from cifar_core.evaluation.predictions import Predictions, confusion_counts, wilson
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import BUNDLED_ALPHA
 from cifar_core.network import pretrained
@@ -38,10 +35,8 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED_FOLDER) -> list[Path]:
     """
     evaluation, config = predictions.load(run), run.config
     if config.fine_tune_blocks < BLOCK_COUNT or not config.fine_tunes:
-        raise RunError(
-            f"Run {run.id} trained {config.fine_tune_blocks} of {BLOCK_COUNT} blocks, expected all: ImageNet's weights "
-            f"do not ship; train with --fine-tune-blocks {BLOCK_COUNT}."
-        )
+        trained = f"Run {run.id} trained {config.fine_tune_blocks} of {BLOCK_COUNT} blocks, expected all"
+        raise RunError(f"{trained}, as ImageNet's weights do not ship; train with --fine-tune-blocks {BLOCK_COUNT}.")
     folder.mkdir(exist_ok=True)
     stem = f"mobilenet_v2_{config.alpha:g}"
     written = [_write_backbone(run, folder / f"{stem}.npz")]
@@ -62,13 +57,13 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED_FOLDER) -> list[Path]:
     return [*written, folder / CARD, text]
 
 
-def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
+def card(run: Run, validation: predictions.Predictions, test: predictions.Predictions) -> dict[str, Any]:
     """Return the facts of a run for JSON: recipe, command, machine, metrics with 95% intervals, confusions.
 
     Raises RunError if one of its files is damaged.
     """
     config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
-    counts = confusion_counts(test)
+    counts = predictions.confusion_counts(test)
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
     worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     fitted = calibration.load(run.path / calibration.FILE)
@@ -98,7 +93,8 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
 
 
 def _share(correct: int, images: int) -> dict[str, Any]:
-    return {"accuracy": correct / images if images else None, "interval": wilson(correct, images), "images": images}
+    accuracy = correct / images if images else None
+    return {"accuracy": accuracy, "interval": predictions.wilson(correct, images), "images": images}
 
 
 def command(run: Run) -> str:

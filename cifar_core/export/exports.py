@@ -8,9 +8,8 @@ Model files are converted from the run's best.keras and model.tflite for other p
 output. The Keras file opens in Keras 3.4 and later.
 """
 
-from __future__ import annotations
-
 import os
+import pkgutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,10 +20,9 @@ import numpy as np
 
 from cifar_core import machine, runs
 from cifar_core.data import cifar10
-from cifar_core.errors import ConfigError, DataError, RunError
+from cifar_core.errors import ConfigError, DataError, RunError, os_errors_as
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
-from cifar_core.inference.model_file import Classify
 from cifar_core.jobs import Job
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
@@ -33,7 +31,6 @@ from cifar_core.runs import Run, labels, records
 IMAGES = 200
 """Number of test images to test a model file with."""
 _BATCH = 20
-_STORED = "the run's own test predictions"
 _ONNX_PACKAGES = ("ONNX", "onnx onnxruntime")
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 
@@ -42,14 +39,15 @@ _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 class Format:
     """An export format. `suffix` ends the file name; `least_agreement` is None if it is not a model.
 
-    `tried` names the oldest programs that the model file was tested with. `usage` is Python code that classifies a
-    photo.
+    `maker` is the function "module:function" in this package that returns the file, if it is not a model. `tried` names
+    the oldest programs that the model file was tested with. `usage` is Python code that classifies a photo.
     """
 
     name: str
     label: str
     suffix: str
     help: str
+    maker: str = ""
     least_agreement: float | None = None
     tried: str = ""
     usage: str = ""
@@ -84,25 +82,33 @@ _TRIED_LITERT = "tflite-runtime 2.14, ai-edge-litert 1.0 and 2.3; optimized and 
 
 FORMATS: Mapping[str, Format] = {item.name: item for item in (
     Format("keras", "Keras", ".keras", "For further training; needs Keras. Pixels 0 to 255, float32 (n, 32, 32, 3).",
-           0.99, "Keras 3.4, 3.8, 3.12 and 3.15", _KERAS),
+           "", 0.99, "Keras 3.4, 3.8, 3.12 and 3.15", _KERAS),
     Format("litert", "LiteRT", ".tflite", "For phones and small machines. Pixels uint8 (n, 32, 32, 3).",
-           0.99, _TRIED_LITERT, _LITERT),
+           "", 0.99, _TRIED_LITERT, _LITERT),
     Format("litert-int8", "LiteRT int8", "-int8.tflite", "The same with 8-bit weights, a third of the size.",
-           0.95, _TRIED_LITERT, _LITERT),
+           "", 0.95, _TRIED_LITERT, _LITERT),
     Format("onnx", "ONNX", ".onnx", "For ONNX Runtime and browsers. Pixels uint8 (n, 32, 32, 3).",
-           0.99, "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)", _ONNX),
+           "", 0.99, "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)", _ONNX),
     Format("html", "Web page", ".html",
-           "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities."),
-    Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter."),
-    Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
-    Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
+           "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities.",
+           "webpage:page"),
+    Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter.",
+           "script:notebook"),
+    Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script.",
+           "script:script"),
+    Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere.",
+           "archive:pack"),
     Format("report", "Report", "-report.html",
-           "Figures, tables and some of the images as one page that works offline."),
-    Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions."),
-    Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned."),
-    Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),
-    Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment."),
-    Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder."),
+           "Figures, tables and some of the images as one page that works offline.", "report:build"),
+    Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions.",
+           "report:card"),
+    Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned.",
+           "report:animation"),
+    Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch.", "metrics:to_csv"),
+    Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment.",
+           "metrics:to_json"),
+    Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder.",
+           "metrics:to_tensorboard"),
 )}  # fmt: skip
 MODELS: Mapping[str, Format] = {name: item for name, item in FORMATS.items() if item.least_agreement is not None}
 
@@ -122,31 +128,15 @@ def content(run: Run, name: str) -> bytes:
     """
     check(run, name)
     if name in MODELS:
-        try:
+        with os_errors_as(RunError, f"{path(run, name)} cannot be read", "make it again"):
             return path(run, name).read_bytes()
-        except OSError as error:
-            raise RunError(f"{path(run, name)} cannot be read ({error.strerror}); make it again.") from None
-    from cifar_core.export import archive, metrics, report, script, webpage  # figures need Plotly
-
-    makers: dict[str, Callable[[Run], str | bytes]] = {
-        "notebook": script.notebook,
-        "script": script.script,
-        "zip": archive.pack,
-        "html": webpage.page,
-        "report": report.build,
-        "card": report.card,
-        "animation": report.animation,
-        "csv": metrics.to_csv,
-        "json": metrics.to_json,
-        "tensorboard": metrics.to_tensorboard,
-    }
-    made = makers[name](run)
+    made = pkgutil.resolve_name(f"{__package__}.{FORMATS[name].maker}")(run)  # imported here: figures need Plotly
     return made.encode() if isinstance(made, str) else made
 
 
-def file_name(run: Run, name: str, number: int = 1) -> str:
-    """Return the name of the downloaded file; a `number` above 1 is part of it."""
-    return f"{labels.file_stem(run)}{f'-{number}' * (number > 1)}{FORMATS[name].suffix}"
+def file_name(run: Run, name: str) -> str:
+    """Return the name of the downloaded file."""
+    return f"{labels.file_stem(run)}{FORMATS[name].suffix}"
 
 
 def usage(run: Run, name: str) -> str:
@@ -195,7 +185,7 @@ def make(
     run: Run,
     name: str,
     written: Callable[[Run], bytes] | None = None,
-    opened: Callable[[Path], Classify] | None = None,
+    opened: Callable[[Path], model_file.Classify] | None = None,
 ) -> None:
     """Write the model file `name` of `run`, test it on images, and record the result.
 
@@ -208,7 +198,8 @@ def make(
         images, classes, source = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
         try:
-            temporary.write_bytes(written(run) if written else converted(_litert(run), name))
+            made = written(run) if written else converted(litert_format.probabilities_only(model_file.read(run)), name)
+            temporary.write_bytes(made)
             machine.replace(temporary, path(run, name))
         finally:
             temporary.unlink(missing_ok=True)
@@ -218,15 +209,9 @@ def make(
             part = slice(start, start + _BATCH)
             right += int((answers(images[part]).argmax(axis=1) == classes[part]).sum())
             task.write("working", done=min(part.stop, len(images)), total=len(images))
-        task.write(
-            "done",
-            bytes=path(run, name).stat().st_size,
-            agreement=right / len(images),
-            images=len(images),
-            latency_ms=model_file.latency_ms(answers, images),
-            against=source,
-            made=time.time(),
-        )
+        measured = {"agreement": right / len(images), "latency_ms": model_file.latency_ms(answers, images)}
+        about = {"images": len(images), "against": source, "made": time.time()}
+        task.write("done", bytes=path(run, name).stat().st_size, **measured, **about)
 
 
 def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
@@ -244,25 +229,20 @@ def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
     except DataError:
         images, labels = cifar10.samples(IMAGES, "generated", test=True)
     stored, same = test.probabilities[:IMAGES], np.array_equal(labels, test.labels[:IMAGES])
-    if same and name != "generated":
-        return images, stored.argmax(axis=1), _STORED
-    again = litert_answers(model_file.read(run))(images)
-    if same and np.allclose(again, stored, atol=1e-3):
-        return images, stored.argmax(axis=1), _STORED
-    return images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here"
+    if not same or name == "generated":
+        again = litert_answers(model_file.read(run))(images)
+        if not same or not np.allclose(again, stored, atol=1e-3):
+            return images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here"
+    return images, stored.argmax(axis=1), "the run's own test predictions"
 
 
-def _litert(run: Run) -> bytes:
-    return litert_format.probabilities_only(model_file.read(run))
-
-
-def litert_answers(content: bytes) -> Classify:
+def litert_answers(content: bytes) -> model_file.Classify:
     """Return a LiteRT file as a function from images to probabilities. Raises RunError if it is damaged."""
     network = Network(content)
     return lambda images: network.run(images)["probabilities"]
 
 
-def _opened(file: Path) -> Classify:
+def _opened(file: Path) -> model_file.Classify:
     """Return a LiteRT or ONNX file as a function from images to probabilities."""
     if file.suffix == ".tflite":
         return litert_answers(file.read_bytes())

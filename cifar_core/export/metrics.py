@@ -4,12 +4,8 @@ The event files are written without `tf.summary`, which requires the package ten
 it.
 """
 
-from __future__ import annotations
-
-import csv
 import io
 import json
-import math
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -17,6 +13,7 @@ from typing import Any
 
 from cifar_core import runs
 from cifar_core.runs import Run, curves, records
+from cifar_core.untrusted import csv_text
 
 _COLUMNS = (
     "kind", "phase", "epoch", "step", "steps", "loss", "cross_entropy", "accuracy", "validation_loss",
@@ -29,11 +26,7 @@ _CASTAGNOLI = 0x82F63B78  # CRC-32C, reversed
 
 def to_csv(run: Run) -> bytes:
     """Return one line for each step and epoch; missing values are empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(run))
-    return text.getvalue().encode()
+    return csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in _rows(run))]).encode()
 
 
 def to_json(run: Run) -> bytes:
@@ -54,8 +47,7 @@ def to_json(run: Run) -> bytes:
 
 def to_tensorboard(run: Run) -> bytes:
     """Return a zip with event files for training and validation; equal names share a chart in TensorBoard."""
-    started = run.status.get("started")
-    start = float(started) if isinstance(started, int | float) and math.isfinite(started) else 0.0
+    start = float(run.status.get("started", 0))
     training, validation = _events(_rows(run), start)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -72,18 +64,16 @@ def _rows(run: Run) -> list[dict[str, Any]]:
 def _events(rows: list[dict[str, Any]], start: float) -> tuple[list[bytes], list[bytes]]:
     """Return the events of training (step rows) and validation (epoch rows), by steps since the start."""
     steps = {row["phase"]: row["steps"] for row in rows if row["kind"] == "step"}
-    training, validation = list[bytes](), list[bytes]()
-    done, phase, last_epoch, seconds = 0, "", 0, 0.0
+    head = max((row["epoch"] for row in rows if row["phase"] == "head"), default=0)
+    before = {"head": 0, "fine_tune": head * steps.get("head", 0)}
+    training, validation, seconds = list[bytes](), list[bytes](), 0.0
     for row in rows:
-        seconds = row.get("elapsed_seconds") or seconds  # imported rows may lack it
-        if row["phase"] != phase:
-            done, phase = done + last_epoch * steps.get(phase, 0), row["phase"]
-        last_epoch = row["epoch"]
+        phase, seconds = row["phase"], row.get("elapsed_seconds") or seconds  # imported rows may lack it
         if row["kind"] == "step":
-            step = done + (row["epoch"] - 1) * row["steps"] + row["step"]
+            step = before[phase] + (row["epoch"] - 1) * row["steps"] + row["step"]
             training.append(_event(start + seconds, step, {name: row.get(name) for name in _TRAINING}))
         else:
-            step = done + row["epoch"] * steps.get(phase, 0)
+            step = before[phase] + row["epoch"] * steps.get(phase, 0)
             values = {name: row.get(f"validation_{name}") for name in _VALIDATION}
             validation.append(_event(start + seconds, step, values))
     return training, validation

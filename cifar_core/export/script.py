@@ -1,7 +1,5 @@
 """Export a run as a Keras script or a notebook: recipe.py with the settings of the run."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -5,8 +5,6 @@ others float32. Float16, of the same size, would change probabilities by up to 0
 channels very different scales.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -65,13 +63,6 @@ def page(run: Run) -> bytes:
     }
     content = litert_format.probabilities_only(model_file.read(run))
     return assembled(content, name, CLASSES, 32, card, known.temperature if known else 1.0)
-
-
-def _rounded(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a kernel as int16 (outputs, n), and the scale of each output channel (the first axis)."""
-    rows = kernel.reshape(len(kernel), -1)
-    scales = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 32767
-    return np.rint(rows / scales[:, None]).astype("<i2"), scales
 
 
 def source(name: str) -> str:
@@ -168,7 +159,9 @@ class _Network:
         self.content += bytes(-len(self.content) % 4)  # float32 must be aligned
         entry: dict[str, Any] = {"offset": len(self.content), "size": values.size}
         if rounded:  # the first axis is the output channels
-            values, scales = _rounded(values)
+            rows = values.reshape(len(values), -1)
+            scales = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 32767
+            values = np.rint(rows / scales[:, None])
             entry["scales"] = [float(f"{scale:.9g}") for scale in scales]
         self.content += values.astype("<i2" if rounded else "<f4").tobytes()
         self.weights.append(entry)

@@ -5,8 +5,6 @@ logits (Guo et al. 2017, On Calibration of Modern Neural Networks). For probabil
 to sum 1. The predicted class does not change.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,13 +92,9 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, rule: OutOfDistribution |
     """Return the calibration for `probabilities`, float (n, 10), of images with `labels`, (n,)."""
     temperature = best_temperature(probabilities, labels)
     after = scaled(probabilities, temperature)
-    return Calibration(
-        temperature,
-        len(labels),
-        (reliability(probabilities, labels).ece, reliability(after, labels).ece),
-        (loss(probabilities, labels), loss(after, labels)),
-        rule,
-    )
+    errors = reliability(probabilities, labels).ece, reliability(after, labels).ece
+    losses = loss(probabilities, labels), loss(after, labels)
+    return Calibration(temperature, len(labels), errors, losses, rule)
 
 
 def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -15,7 +15,6 @@ from cifar_core import runs
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.inference import calibration, model_file, neighbors
-from cifar_core.inference.neighbors import Index
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
 from cifar_core.network.pretrained import BUNDLED_FOLDER
@@ -35,6 +34,7 @@ ORDERS: Mapping[str, str] = {
     "unlike": "most unusual first",
 }
 UNUSUAL = "out-of-distribution"
+_NONE = "There is no finished run yet and no bundled model ships with this version; train a model first."
 
 
 def open_classifier(name: str | None = None) -> Classifier:
@@ -50,7 +50,8 @@ def open_classifier(name: str | None = None) -> Classifier:
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
-        raise RunError(_why_not(name)) from None
+        missing = f"Run {name} is {run.state} and has no model yet; only finished runs can classify." if run else _NONE
+        raise RunError(missing) from None
     return Classifier(name, _network(path.resolve(), changed, run), path.parent)
 
 
@@ -110,15 +111,13 @@ class Classifier:
         """The bytes of the LiteRT file."""
         return self._network.content
 
-    def _sound_index(self, path: Path) -> Index | None:
+    def _sound_index(self, path: Path) -> neighbors.Index | None:
         """Return the index in `path`. Raises RunError if it is damaged or belongs to another model."""
         index = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
         if index and index.mean.shape != features:
-            raise RunError(
-                f"{path} belongs to another model: it has {len(index.mean)} features an image, expected {features[0]}; "
-                "delete the file to do without it, or train the run again."
-            )
+            received = f"received {len(index.mean)} features an image, expected {features[0]}"
+            raise RunError(f"{path} belongs to another model: {received}; delete the file, or train the run again.")
         return index
 
     def answer(self, images: np.ndarray) -> Answers:
@@ -160,19 +159,13 @@ def _network(path: Path, changed: int, run: Run | None) -> Network:
 
 
 @functools.lru_cache(maxsize=4)
-def _index(path: Path, changed: int) -> Index | None:
+def _index(path: Path, changed: int) -> neighbors.Index | None:
     """Load an index, cached by path and modification time `changed`."""
     return neighbors.load(path)
 
 
 def _bundled_model() -> Path:
     return pretrained.bundled_path(BUNDLED_ALPHA).with_suffix(".tflite")
-
-
-def _why_not(name: str) -> str:
-    if name == BUNDLED:
-        return "There is no finished run yet and no bundled model ships with this version; train a model first."
-    return f"Run {name} is {runs.get(name).state} and has no model yet; only finished runs can classify."
 
 
 def picture_order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:

@@ -8,18 +8,17 @@ Colors are converted to sRGB, as in CIFAR-10, by ICC profiles, PNG's gAMA and cH
 broken or for another kind of picture is ignored, as in browsers.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageChops, ImageCms, PngImagePlugin
 
 from cifar_core.errors import ImageError
 from cifar_core.inference import picture_files
@@ -41,6 +40,8 @@ _END_OF_JPEG = b"\xff\xd9"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _FAINT = 8  # of 255: smaller differences and alpha values are invisible
 _LOW_CONTRAST = 0.15
+_TURNS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
+_TURN = dict(enumerate(_TURNS, 2))  # EXIF orientation -> the name in `Image.Transpose` that undoes it
 # One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
 # thread-safe.
 _one_at_a_time = threading.Lock()
@@ -72,14 +73,10 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
         except Image.DecompressionBombError as error:
             raise _too_large("far too many", MAX_PIXELS, name) from error
         except MemoryError as error:
-            raise ImageError(
-                f"{quoted(name)} needs more memory than is free here; shrink it first, or close other programs."
-            ) from error
+            raise ImageError(f"{quoted(name)} needs more memory than is free here; shrink it first.") from error
         except _MALFORMED as error:
-            raise ImageError(
-                f"{quoted(name)} is a damaged or truncated {format_name};"
-                " open it in another program, save it again and retry."
-            ) from error
+            damaged = f"{quoted(name)} is a damaged or truncated {format_name}"
+            raise ImageError(f"{damaged}; open it in another program, save it again and retry.") from error
 
 
 def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
@@ -96,10 +93,7 @@ def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
 def _jpeg(data: bytes, name: str) -> Image.Image:
     content, scans = picture_files.jpeg_parts(data)
     if scans > _MAX_SCANS:  # each covers the whole picture: thousands in a small file take minutes
-        raise ImageError(
-            f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans, where ten are usual;"
-            " save it again as an ordinary JPEG or as PNG."
-        )
+        raise ImageError(f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans; save it again as JPEG or PNG.")
     try:
         return _read(content, "JPEG", name)
     except _MALFORMED:
@@ -117,7 +111,7 @@ def _read(data: bytes, format_name: str, name: str) -> Image.Image:
             factor = _reduction(image.size)
             image.draft("RGB", (max(1, image.width // factor), max(1, image.height // factor)))
         small = _first_visible(image, name)
-        tags = image.info.get("exif")
+        tags = image.info.get("exif", b"")
         in_srgb = _to_srgb(small, image.info, data)
     return _upright(_on_background(in_srgb), tags)
 
@@ -128,9 +122,7 @@ def _first_visible(image: Image.Image, name: str) -> Image.Image:
     first = next(frames)
     chosen = first if not _is_plain(first) else next((one for one in frames if not _is_plain(one)), first)
     if _is_invisible(chosen):
-        raise ImageError(
-            f"{quoted(name)} is transparent all over, so there is nothing to see; save it with its colors."
-        )
+        raise ImageError(f"{quoted(name)} is transparent all over; save it without transparency.")
     return chosen
 
 
@@ -170,15 +162,15 @@ def _is_invisible(image: Image.Image) -> bool:
     return image.mode == "RGBA" and int(np.asarray(image)[..., 3].max()) < _FAINT
 
 
-def _upright(image: Image.Image, tags: object) -> Image.Image:
-    """Return `image` rotated by its EXIF tags; broken tags are ignored."""
-    image.info = {"exif": tags} if tags else {}
-    try:
-        turned = ImageOps.exif_transpose(image)
-    except _MALFORMED:
-        turned = image
-    turned.info = {}
-    return turned
+def _upright(image: Image.Image, tags: bytes) -> Image.Image:
+    """Return `image` rotated by its EXIF orientation; broken tags are ignored."""
+    image.info = {}
+    with suppress(*_MALFORMED):
+        exif = Image.Exif()
+        exif.load(tags)  # `ImageOps.exif_transpose` also writes all other tags, broken ones too
+        if turn := _TURN.get(exif.get(ExifTags.Base.Orientation, 1)):
+            return image.transpose(Image.Transpose[turn])
+    return image
 
 
 def _too_large(pixels: str, bound: int, name: str) -> ImageError:
@@ -218,13 +210,12 @@ def _reduction(size: tuple[int, int]) -> int:
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
     """Return `image` as L, RGB, RGBA or CMYK, reduced by `factor`, in bands to avoid a second full copy."""
     width, height = image.size
-    small = None
     rows = factor * max(1, _BAND_PIXELS // (width * factor))
-    for top in range(0, height, rows):
-        band = _plain_mode(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
-        small = small or Image.new(band.mode, (-(-width // factor), -(-height // factor)))
-        small.paste(band, (0, top // factor))
-    assert small is not None
+    parts = (image.crop((0, top, width, min(top + rows, height))) for top in range(0, height, rows))
+    bands = [_plain_mode(part).reduce(factor) for part in parts]
+    small = Image.new(bands[0].mode, (-(-width // factor), -(-height // factor)))
+    for number, band in enumerate(bands):
+        small.paste(band, (0, number * rows // factor))
     return small
 
 
@@ -257,16 +248,14 @@ def _on_background(image: Image.Image) -> Image.Image:
 
 def _to_srgb(image: Image.Image, info: Mapping[Any, Any], data: bytes) -> Image.Image:
     """Return `image` (L, RGB, RGBA or CMYK) in sRGB: RGB, or RGBA if it has transparency."""
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    alpha = image.getchannel("A") if mode == "RGBA" else None
-    try:
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    opaque = image.convert("RGB") if alpha else image
+    converted = None
+    with suppress(*_BROKEN_PROFILE):
         space = _color_space(info, data)
-        if space is None:
-            return image.convert(mode)
-        opaque = image.convert("RGB") if alpha else image
-        converted = _profiled(opaque, space) if isinstance(space, bytes) else _calibrated(opaque, *space)
-    except _BROKEN_PROFILE:
-        return image.convert(mode)
+        if space is not None:
+            converted = _profiled(opaque, space) if isinstance(space, bytes) else _calibrated(opaque, *space)
+    converted = converted or opaque.convert("RGB")
     if alpha:
         converted.putalpha(alpha)
     return converted

@@ -6,8 +6,6 @@ all covered images in one batch, which gives the saliency of all ten classes. Th
 blur and noise.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -105,15 +103,11 @@ class Change:
 CHANGES: Mapping[str, Change] = {
     change.name: change
     for change in (
-        Change(
-            "rotate", "Rotation", -90, 90, 0, 7.5, "°", "Counterclockwise; the corners are filled with mirrored pixels."
-        ),
+        Change("rotate", "Rotation", -90, 90, 0, 7.5, "°", "Counterclockwise; corners are mirrored."),
         Change("zoom", "Zoom", 0.5, 2, 1, 0.1, "×", "Above 1 enlarges, below 1 shrinks."),
         Change("light", "Brightness", 0.1, 1.9, 1, 0.1, "×", "Below 1 darker, above 1 lighter."),
         Change("blur", "Blur", 0, 4, 0, 0.25, "px", "Radius of a Gaussian blur, in pixels of the 32×32."),
-        Change(
-            "noise", "Noise", 0, 80, 0, 5, "", "Standard deviation in gray levels, of 255; the random pattern is fixed."
-        ),
+        Change("noise", "Noise", 0, 80, 0, 5, "", "Standard deviation in gray levels, of 255; the pattern is fixed."),
     )
 }
 

@@ -6,8 +6,6 @@ Block outputs have no activation function, so values may be negative. Each chann
 the map, standardized by mean and standard deviation over the training images.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -102,15 +100,12 @@ def exciting(model: Classifier, report: machine.Progress = lambda done, total: N
     path = cifar10.cache_dir() / "inside" / f"{key}.npz"
     blocks = architecture.blocks(model.alpha)
     bounds = np.cumsum([block.out_channels for block in blocks])
-    try:
+    with suppress(OSError, ValueError, KeyError):
         arrays = untrusted.load_arrays(path)
-        made = tuple(arrays[name] for name in ("rows", "means", "spreads"))
+        known = [arrays[name] for name in ("rows", "means", "spreads")]
         shapes = [(bounds[-1], NEAREST), (bounds[-1],), (bounds[-1],)]
-        if [values.shape for values in made] != shapes or made[0].max() >= IMAGES:
-            raise ValueError("another network's")
-        return Exciting(*(np.split(values, bounds[:-1]) for values in made))
-    except (OSError, ValueError, KeyError):
-        pass
+        if [values.shape for values in known] == shapes and known[0].max() < IMAGES:
+            return Exciting(*(np.split(values, bounds[:-1]) for values in known))
     parts = []
     for start in range(0, len(images), _CHUNK):
         report(start, len(images))
@@ -118,11 +113,11 @@ def exciting(model: Classifier, report: machine.Progress = lambda done, total: N
         parts.append(np.concatenate([maps[block.name].max(axis=(1, 2)) for block in blocks], axis=1))
     highest = np.concatenate(parts)  # (IMAGES, c) of all blocks
     rows = np.argsort(-highest, axis=0, kind="stable")[:NEAREST].T.astype(np.int32)
-    made = rows, highest.mean(axis=0), highest.std(axis=0)
+    made = {"rows": rows, "means": highest.mean(axis=0), "spreads": highest.std(axis=0)}
     with suppress(OSError):  # without a cache it is computed each time
         path.parent.mkdir(parents=True, exist_ok=True)
-        machine.save_arrays(path, rows=rows, means=made[1], spreads=made[2])
-    return Exciting(*(np.split(values, bounds[:-1]) for values in made))
+        machine.save_arrays(path, **made)
+    return Exciting(*(np.split(values, bounds[:-1]) for values in made.values()))
 
 
 def views(model: Classifier, image: np.ndarray, known: Exciting) -> list[BlockView]:
@@ -134,16 +129,9 @@ def views(model: Classifier, image: np.ndarray, known: Exciting) -> list[BlockVi
         values = (maps[name][0] - known.means[number]) / np.maximum(known.spreads[number], _LEAST)  # (h, w, c)
         strengths = values.max(axis=(0, 1))
         chosen = np.argsort(-strengths, kind="stable")[:CHANNELS]
-        blocks.append(
-            BlockView(
-                values.shape[2],
-                values.shape[0],
-                chosen,
-                strengths[chosen],
-                values[..., chosen].transpose(2, 0, 1).copy(),
-                fields[number],
-            )
-        )
+        strongest = values[..., chosen].transpose(2, 0, 1).copy()
+        side, _, count = values.shape
+        blocks.append(BlockView(count, side, chosen, strengths[chosen], strongest, fields[number]))
     return blocks
 
 

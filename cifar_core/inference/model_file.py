@@ -5,10 +5,9 @@ weights equal the file that this program writes for the run's configuration. Arc
 because it describes the machine, not the model.
 """
 
-from __future__ import annotations
-
 import functools
 import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -16,9 +15,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.network import architecture, litert, pretrained
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 
 FILE = "model.tflite"
 MOST_BYTES = 64 * 2**20
@@ -31,18 +30,11 @@ Classify = Callable[[np.ndarray], np.ndarray]
 def read(run: Run) -> bytes:
     """Return the model file of `run`. Raises RunError if it is missing or does not match the configuration."""
     path = run.path / FILE
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise RunError(
-            f"Run {run.id} has no model ({error.strerror}). Only finished runs have one: train it again."
-        ) from None
+    missing = f"Run {run.id} has no model"
+    with os_errors_as(RunError, missing, "only finished runs have one: train it again"), path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES or not is_own(content, run.config):
-        raise RunError(
-            f"{path} is not a usable LiteRT model of this run, expected the file that its training wrote. Copy the run "
-            "again, or train it again."
-        )
+        raise RunError(f"{path} is not a usable LiteRT model of this run; copy the run again, or train it again.")
     return content
 
 
@@ -93,8 +85,7 @@ def _weight_slices(content: np.ndarray) -> list[slice]:
 
 def load_latency(run: Run) -> float | None:
     """Return the stored milliseconds per image, or None if not measured."""
-    saved = runs.read_json(run.path / LATENCY_FILE).get("latency_ms")
-    return float(saved) if isinstance(saved, int | float) and 0 < saved < 1e6 else None
+    return records.amount(runs.read_json(run.path / LATENCY_FILE).get("latency_ms"), 1e6) or None
 
 
 def measure_latency(run: Run) -> float:
@@ -106,24 +97,14 @@ def measure_latency(run: Run) -> float:
     network = litert.Network(read(run))
     latency = latency_ms(lambda images: network.run(images)["probabilities"], pictures)
     machines = {"cores": machine.processors(), "threads": machine.threads()}
-    try:
-        runs.write_json(
-            run.path / LATENCY_FILE, {"latency_ms": latency, "measured": time.time(), **machines, "batch": 1}
-        )
-    except OSError as error:
-        raise RunError(
-            f"The latency of run {run.id} cannot be stored: {error.strerror}; free disk space, or make its folder "
-            "writable."
-        ) from None
+    saved = {"latency_ms": latency, "measured": time.time(), **machines, "batch": 1}
+    with os_errors_as(RunError, f"The latency of run {run.id} cannot be stored"):
+        runs.write_json(run.path / LATENCY_FILE, saved)
     return latency
 
 
 def latency_ms(classify: Callable[[np.ndarray], object], images: np.ndarray) -> float:
     """Return the median milliseconds of `classify` for single images of `images`, uint8 (n, 32, 32, 3)."""
-    seconds = []
-    for number in range(2 * _TIMED):
-        image = images[number % len(images)][None]
-        start = time.perf_counter()
-        classify(image)
-        seconds.append(time.perf_counter() - start)
+    singles = (images[number % len(images)][None] for number in range(2 * _TIMED))
+    seconds = [timeit.timeit(functools.partial(classify, image), number=1) for image in singles]
     return float(np.median(seconds[_TIMED:])) * 1000

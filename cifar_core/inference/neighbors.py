@@ -5,8 +5,6 @@ to length 1 and reduced to principal components; 10,000 images take 2 MB. The pa
 is added to the distance: without it, 77% of noise images are out-of-distribution, with it 100%.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ NEIGHBOR = 10
 """The distance to this neighbor is the out-of-distribution score (Sun et al. 2022)."""
 _COMPONENTS = 64
 _LIMIT_BYTES = 64 * 1024 * 1024
-_FIELDS = ("mean", "components", "codes", "labels", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +115,12 @@ def load(path: Path) -> Index | None:
     try:
         return _checked(untrusted.load_arrays(path, _LIMIT_BYTES))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} is damaged ({str(error)[:200] or type(error).__name__}), expected an index of training images; "
-            "delete the file to do without it, or train the run again."
-        ) from error
+        reason = str(error)[:200] or type(error).__name__
+        raise RunError(f"{path} is damaged ({reason}); delete the file, or train the run again.") from error
 
 
 def _checked(arrays: Mapping[str, np.ndarray]) -> Index:
-    mean, components, codes = (np.asarray(arrays[name], np.float32) for name in _FIELDS[:3])
+    mean, components, codes = (np.asarray(arrays[name], np.float32) for name in ("mean", "components", "codes"))
     labels, rows, data = arrays["labels"], arrays["rows"], arrays["data"]
     count, width = codes.shape
     fits = components.shape == (width, *mean.shape) and labels.shape == (count,) and rows.shape == (count,)

@@ -5,8 +5,6 @@ are counted while unpacking; the sizes that the archive declares are not trusted
 in memory (twice while they are joined).
 """
 
-from __future__ import annotations
-
 import io
 import re
 import struct
@@ -16,15 +14,15 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cifar_core import untrusted
 from cifar_core.errors import ImageError
-from cifar_core.untrusted import quoted, unique_name
+from cifar_core.untrusted import MALFORMED_ZIP, is_ordinary, quoted
 
 MAX_FILE_BYTES = 64 * 2**20  # limit of one picture, in a zip or not
 ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
 WANTED = "PNG, JPEG, WebP, AVIF, BMP or GIF"
 _EXPORT = "export it as JPEG or PNG"
 _UNPACK = "unpack it, and choose the pictures or a ZIP file of them"
+_HEIC = "export it as JPEG (an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)"
 _KINDS = (  # Pillow's names of the formats that are read, other formats and advice
     ("PNG", rb"\x89PNG\r\n\x1a\n", ""),
     ("JPEG", rb"\xff\xd8\xff", ""),
@@ -47,11 +45,7 @@ _KINDS = (  # Pillow's names of the formats that are read, other formats and adv
 )
 _BRANDS = (  # the same by the brands of ISO base media files (ISO/IEC 14496-12, 23008-12)
     ("AVIF", {b"avif", b"avis"}, ""),
-    (
-        "a HEIC picture",
-        {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
-        "export it as JPEG (an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)",
-    ),
+    ("a HEIC picture", {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}, _HEIC),
     ("a raw file", {b"crx "}, "develop it as JPEG"),
 )
 
@@ -65,7 +59,7 @@ _COLOR_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 _JPEG_MARKERS = {*range(0xC0, 0xD0), *range(0xDA, 0xE0)}
-_JPEG_APPLICATIONS = ((0xE0, b"JFIF"), (0xE1, b"Exif"), (0xE2, b"ICC_PROFILE"), (0xEE, b"Adobe"))
+_JPEG_APPLICATIONS = {0xE0: b"JFIF", 0xE1: b"Exif", 0xE2: b"ICC_PROFILE", 0xEE: b"Adobe"}
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
@@ -88,10 +82,7 @@ def identify(data: bytes, name: str) -> str:
     if not data:
         raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose a {WANTED} file.")
     if len(data) > MAX_FILE_BYTES:
-        raise ImageError(
-            f"{quoted(name)} has {len(data) / 2**20:,.1f} MiB, and at most {MAX_FILE_BYTES / 2**20:,.0f} are read;"
-            " shrink it, or save it as JPEG."
-        )
+        raise ImageError(f"{quoted(name)} has {_mib(len(data))}, expected at most {_mib(MAX_FILE_BYTES)}; shrink it.")
     kind, advice = _kind(data[:512])
     if advice:
         looks = f"looks like {kind}, not a" if kind else "is not a"
@@ -158,9 +149,8 @@ def jpeg_parts(data: bytes) -> tuple[bytes, int]:
             scans += 1
             following = _NEXT_MARKER.search(data, end)
             end = following.start() if following else len(data.rstrip(b"\xff"))
-        if marker in _JPEG_MARKERS or any(
-            marker == number and data.startswith(text, at + 2) for number, text in _JPEG_APPLICATIONS
-        ):
+        wanted = _JPEG_APPLICATIONS.get(marker)
+        if marker in _JPEG_MARKERS or (wanted and data.startswith(wanted, at + 2)):
             parts.append(b"\xff" + data[at - 1 : end])
         at = end
     raise OSError("too many small parts")
@@ -170,53 +160,47 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """Yield the name and the bytes, or an error, of each file in the zip `data`; never raises.
 
     The kind of a file is detected from its bytes. Hidden files and system files are skipped unless they are
-    pictures. A repeated name gets a number. An error of the zip itself is yielded under its own `name`.
+    pictures. Names may repeat. An error of the zip itself is yielded under its own `name`.
     """
     try:
-        archive = _open_zip(data, name)
-        room, names = MAX_UNPACKED_BYTES, set[str]()
+        archive, room, is_empty = open_zip(data, name), MAX_UNPACKED_BYTES, True
         for info in archive.infolist():
             filename = member_name(info)
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
                 continue
             if room <= 0:
+                most = _mib(MAX_UNPACKED_BYTES)
                 raise ImageError(
-                    f"{quoted(name)} unpacks to more than {_gib(MAX_UNPACKED_BYTES)}; the rest is left out,"
-                    " pack it into several ZIP files."
+                    f"{quoted(name)} unpacks to more than {most}; the rest is left out: pack it separately."
                 )
             content, unpacked = _content(archive, info, filename, room)
             room -= unpacked
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
-            yield unique_name(filename, names), content
-        if not names:
+            is_empty = False
+            yield filename, content
+        if is_empty:
             raise ImageError(f"{quoted(name)} is a ZIP file without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error
 
 
-def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
+def open_zip(data: bytes, name: str) -> zipfile.ZipFile:
+    """Open a zip. Raises ImageError if it is damaged, or has more than MAX_ZIP_BYTES or MAX_ZIP_MEMBERS."""
+    several = "pack the pictures into several ZIP files"
     if len(data) > MAX_ZIP_BYTES:
-        raise ImageError(
-            f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_ZIP_BYTES)} are read;"
-            " pack the pictures into several ZIP files."
-        )
+        raise ImageError(f"{quoted(name)} has {_mib(len(data))}, expected at most {_mib(MAX_ZIP_BYTES)}; {several}.")
     # Count the signatures of directory entries first: zipfile creates an object of 1 KB for each entry.
     entries = data.count(b"PK\x01\x02")
     if entries > MAX_ZIP_MEMBERS:
-        raise ImageError(
-            f"{quoted(name)} contains {entries:,} files, and at most {MAX_ZIP_MEMBERS:,} are read;"
-            " pack them into several ZIP files."
-        )
+        raise ImageError(f"{quoted(name)} has {entries:,} files, expected at most {MAX_ZIP_MEMBERS:,}; {several}.")
     try:
         try:
             return zipfile.ZipFile(io.BytesIO(data))
         except UnicodeDecodeError:  # one name is not UTF-8, against its flag; without the flags, `member_name` decodes
             return zipfile.ZipFile(io.BytesIO(_HIGH_FLAGS.sub(_without_utf8_flag, data)))
-    except untrusted.MALFORMED_ZIP as error:
-        raise ImageError(
-            f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again and retry."
-        ) from error
+    except MALFORMED_ZIP as error:
+        raise ImageError(f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again.") from error
 
 
 def _without_utf8_flag(header: re.Match[bytes]) -> bytes:
@@ -283,32 +267,22 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: i
     try:
         if info.flag_bits & 0x1:
             raise ImageError(f"{quoted(name)} is encrypted; unpack it with its password and choose the picture.")
-        if not untrusted.is_ordinary(info):
-            raise ImageError(
-                f"{quoted(name)} uses a rare compression method; pack it again as an ordinary ZIP file (deflate)."
-            )
+        if not is_ordinary(info):
+            raise ImageError(f"{quoted(name)} uses a rare compression method; pack it again with deflate.")
         with archive.open(info) as member:
             while part := member.read(_SLICE_BYTES):
                 content += part
                 if len(content) > min(MAX_FILE_BYTES, room - 1):
-                    raise ImageError(
-                        f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
-                        f" {_gib(MAX_UNPACKED_BYTES)} a ZIP file; shrink it or leave it out."
-                    )
+                    most = f"{_mib(MAX_FILE_BYTES)} a file and {_mib(MAX_UNPACKED_BYTES)} a ZIP file"
+                    raise ImageError(f"{quoted(name)} unpacks to more than {most}; shrink it or leave it out.")
         if re.match(ZIP_SIGNATURE, content):
-            raise ImageError(
-                f"{quoted(name)} is a ZIP file within a ZIP file, which is not read; unpack the outer one first."
-            )
+            raise ImageError(f"{quoted(name)} is a ZIP file within a ZIP file; unpack the outer one first.")
         return bytes(content), len(content)
     except ImageError as error:
         return error, len(content)
-    except untrusted.MALFORMED_ZIP:
+    except MALFORMED_ZIP:
         return ImageError(f"{quoted(name)} is damaged inside its ZIP file; pack it again and retry."), len(content)
 
 
 def _mib(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB".replace(".0 ", " ")
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:g} GiB"

@@ -70,7 +70,7 @@ class Picture:
         In a compact picture, a square in fractions is cut from the copy, the other crops from the full picture.
         """
         known = self.inputs.get(crop) if isinstance(crop, str) else None
-        return prepare(self.image, crop)[0] if known is None else known
+        return prepare(self.image, crop) if known is None else known
 
     def compact(self) -> Picture:
         """Return the picture in about 50 KB: a copy of at most COPY_SIDE pixels a side, and its network inputs."""
@@ -87,8 +87,8 @@ class Picture:
         return Picture(self.name, buffer.getvalue(), inputs=inputs)
 
 
-def prepare(image: Image.Image, crop: Crop = "centre") -> np.ndarray:
-    """Return `image` (RGB) as one network input: uint8 (1, 32, 32, 3), RGB.
+def prepare(image: Image.Image, crop: Crop = "centre", side: int = SIDE) -> np.ndarray:
+    """Return `image` (RGB) as network input: uint8 (side, side, 3), RGB.
 
     `crop` is described in `crop_box`. The model itself resizes and scales, and a 32x32 picture is not changed, so
     training images and uploads are processed alike. Resizing is bicubic with antialiasing: every pixel of the
@@ -97,7 +97,7 @@ def prepare(image: Image.Image, crop: Crop = "centre") -> np.ndarray:
     Raises ImageError if `crop` is invalid.
     """
     square = image.crop(crop_box(image.size, crop))  # `box` of resize would mix in pixels from outside
-    return np.array(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)[None]
+    return np.array(square.resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def crop_box(size: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
@@ -160,7 +160,5 @@ def _checked_square(crop: object) -> tuple[float, float, float]:
             return x, y, fraction
     except (TypeError, ValueError):
         pass
-    raise ImageError(
-        f"The crop {shown_name(str(crop))} is not usable; give the word center or squeeze, or x, y and side as three"
-        " numbers from 0 to 1, the side above 0."
-    )
+    wanted = "center, squeeze, or x, y and side from 0 to 1, the side above 0"
+    raise ImageError(f"Crop: received {shown_name(str(crop))}, expected {wanted}.")

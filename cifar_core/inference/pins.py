@@ -4,8 +4,6 @@ pins.npz       up to six pictures and their names     written by the page or the
 probes.jsonl   their probabilities                    written by the worker, one row for each moment
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,10 +16,9 @@ import numpy as np
 
 from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import Run, read_rows
 from cifar_core.runs.records import Share
-from cifar_core.untrusted import shown_name
 
 FILE = "pins.npz"
 PROBES = "probes.jsonl"
@@ -75,19 +72,15 @@ def load(folder: Path) -> list[Pin]:
         return []
     if names.ndim != 1 or images.dtype != np.uint8 or images.shape != (len(names), 32, 32, 3) or not len(names) <= MOST:
         return []
-    return [Pin(image, shown_name(str(name))) for image, name in zip(images, names, strict=True)]
+    return [Pin(image, untrusted.shown_name(str(name))) for image, name in zip(images, names, strict=True)]
 
 
 def save(run: Run, pins: Sequence[Pin]) -> None:
-    """Write the pins of `run`. Raises RunError if there are more than MOST or the file cannot be written."""
-    if len(pins) > MOST:
-        raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; unpin one first.")
+    """Write the pins of `run`, at most MOST. Raises RunError if the file cannot be written."""
     images = np.stack([pin.image for pin in pins]) if pins else np.empty((0, 32, 32, 3), np.uint8)
     names = np.array([pin.name[:_NAME_LENGTH] for pin in pins], dtype=f"<U{_NAME_LENGTH}")
-    try:
+    with os_errors_as(RunError, "The pins could not be written"):
         machine.save_arrays(run.path / FILE, images=images, names=names)
-    except OSError as error:
-        raise RunError(f"The pins could not be written: {error.strerror}; free disk space and try again.") from None
 
 
 def added(pins: Sequence[Pin], pin: Pin) -> list[Pin]:

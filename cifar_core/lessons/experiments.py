@@ -219,7 +219,7 @@ class Outcome:
         """Return the outcome from its saved form. Raises RunError, or ConfigError for its configuration."""
         try:
             saved = msgspec.convert(content, _Saved)
-            lines = {name: Curve(name, *map(np.array, (line["x"], line["y"]))) for name, line in saved.curves.items()}
+            lines = {name: Curve(*map(np.array, (line["x"], line["y"]))) for name, line in saved.curves.items()}
             if missing := {*_CURVES, *FIGURES} - {*lines, *saved.figures}:
                 raise KeyError(*missing)
         except (ValueError, KeyError) as error:

@@ -15,8 +15,6 @@
 Each JSON file is first written to a temporary file and then moved into place.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -34,7 +32,7 @@ from filelock import Timeout
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
-from cifar_core.errors import ConfigError, RunError
+from cifar_core.errors import ConfigError, RunError, os_errors_as
 from cifar_core.runs import records
 from cifar_core.runs.records import load_json, read_json, read_rows, write_json  # noqa: F401 - re-exported
 from cifar_core.untrusted import quoted
@@ -161,21 +159,19 @@ def create(config: TrainConfig, name: str = "run") -> Run:
     """
     check_disk()
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
-    run = Run(new_id(slug))
-    try:
+    advice = "free disk space, make the folder writable, or set CIFAR_RUNS_DIR"
+    with os_errors_as(RunError, f"The run could not be written to {runs_dir()}", advice):
         runs_dir().mkdir(parents=True, exist_ok=True)
         while True:
             with suppress(FileExistsError):  # of another run in the same millisecond
+                run = Run(new_id(slug))
                 run.path.mkdir()
                 break
-            run = Run(new_id(slug))
-        write_json(run.path / "config.json", config.to_dict())
-    except OSError as error:
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise RunError(
-            f"The run could not be written to {runs_dir()}: {error.strerror}; free disk space, make the folder "
-            "writable, or set CIFAR_RUNS_DIR."
-        ) from None
+        try:
+            write_json(run.path / "config.json", config.to_dict())
+        except OSError:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
     return run
 
 
@@ -185,10 +181,7 @@ def get(run_id: str) -> Run:
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
         raise RunError(f"There is no run {str(run_id)[:60]!r}; Explore and 'python -m cifar_core runs list' show all.")
     if link := find_link(run.path):
-        raise RunError(
-            f"Run {run_id} is not opened: {quoted(link)} is a link or no file, and could point anywhere; "
-            "expected plain files. Put the file itself in its place, or delete it."
-        )
+        raise RunError(f"Run {run_id} is not opened: {quoted(link)} is a link or no file; put the file itself there.")
     return run
 
 
@@ -263,11 +256,8 @@ def finished_runs() -> list[Run]:
 def delete(run: Run) -> None:
     """Delete `run` permanently. Raises RunError if its worker is running or the folder cannot be written."""
     unfinished = run.path.with_name(f".deleted-{run.id}")
-    try:
-        with run_lock(run, "deleted"):
-            run.path.rename(unfinished)
-    except OSError as error:
-        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}.") from None
+    with os_errors_as(RunError, f"Run {run.id} could not be deleted"), run_lock(run, "deleted"):
+        run.path.rename(unfinished)
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
@@ -287,16 +277,12 @@ def check_disk() -> None:
     place = existing(folder)
     free, reserve = shutil.disk_usage(place).free, reserve_bytes(place)
     if free < reserve:
-        raise RunError(
-            f"The disk of {folder} has {free / 1e6:,.0f} MB free, and {reserve / 1e6:,.0f} MB stay free for "
-            "what already runs; free disk space there, or set CIFAR_RUNS_DIR to a folder on another disk."
-        )
+        sizes = f"The disk of {folder} has {free / 1e6:,.0f} MB free, expected {reserve / 1e6:,.0f} MB"
+        raise RunError(f"{sizes}; free disk space there, or set CIFAR_RUNS_DIR to a folder on another disk.")
     allowed, taken = budget_bytes(), size_bytes(folder)
     if taken >= allowed:
-        raise RunError(
-            f"The runs take {taken / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB is what they may take; delete some on "
-            "Explore and empty the trash, or raise CIFAR_RUNS_GB."
-        )
+        sizes = f"The runs take {taken / 1e9:.3g} GB, of {allowed / 1e9:.3g} GB at most"
+        raise RunError(f"{sizes}; delete some on Explore and empty the trash, or raise CIFAR_RUNS_GB.")
 
 
 def existing(folder: Path) -> Path:

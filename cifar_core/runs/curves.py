@@ -3,12 +3,10 @@
 A long training writes tens of thousands of rows; parsing all at each poll would keep a CPU core busy.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +25,11 @@ _NEEDED = {
 }
 PROBE = "linear_probe"
 _COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> minimum
-_SHARES = ("accuracy", "validation_accuracy")
+_MOST = 1e9
+_TIMES = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
+_AMOUNTS = {"accuracy": 1.0, "validation_accuracy": 1.0, **dict.fromkeys(_TIMES, _MOST)}  # name -> maximum
 _CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
 _LOSSES = ("loss", "validation_loss", *_CROSS_ENTROPIES)  # not finite if the training diverges
-_AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
-_MOST = 1e9
 _PROBED = {
     "imagenet": "what ImageNet already knows",
     "bundled": "what the bundled model already knows",
@@ -39,14 +37,16 @@ _PROBED = {
 }
 
 MOST_POINTS = 160  # per line: few enough to smooth the noise of steps
-_STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
-_EPOCH = ("validation_accuracy", "validation_loss", "validation_cross_entropy")
 _CLOCK = "elapsed_seconds"
+_COLUMNS = {
+    "step": ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second"),
+    "epoch": ("validation_accuracy", "validation_loss", "validation_cross_entropy"),
+    _CLOCK: (_CLOCK,),
+}
 _MANY = 1e6  # more than the stretches of a phase
-_FINE_TUNE = 1.0  # in the column "phase"; the head is 0
 
 
-def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def sound_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows that have the keys of their kind and numbers in their ranges.
 
     A damaged or imported file may contain other rows. A loss may be NaN or infinite, as in a training that diverges.
@@ -67,15 +67,13 @@ def _is_sound(row: Mapping[str, Any]) -> bool:
 def _is_measure(name: str, value: Any) -> bool:
     if name in _COUNTS:
         return type(value) is int and _COUNTS[name] <= value <= _MOST
-    if name in _SHARES:
-        return records.is_number(value) and 0 <= value <= 1
     if name in _LOSSES:
         return type(value) in (int, float) and not records.MOST < abs(value) < math.inf
     if name in _AMOUNTS:
-        return records.is_number(value) and 0 <= value <= _MOST
+        return records.amount(value, _AMOUNTS[name]) is not None
     if name == "weight_changes":
-        amounts = isinstance(value, list) and len(value) in (0, BLOCK_COUNT)
-        return amounts and all(records.is_number(one) and 0 <= one <= _MOST for one in value)
+        amounts = [records.amount(one, _MOST) for one in value] if isinstance(value, list) else [None]
+        return None not in amounts and len(amounts) in (0, BLOCK_COUNT)
     if name == "weights":
         return value in list(_PROBED)
     return name != "stage" or isinstance(value, str)
@@ -85,7 +83,6 @@ def _is_measure(name: str, value: Any) -> bool:
 class Curve:
     """One line: x in epochs since the start of the run (with fractions), y in the metric's unit."""
 
-    name: str
     x: np.ndarray
     y: np.ndarray
 
@@ -133,18 +130,14 @@ class Columns:
     def __init__(self) -> None:
         self.last: dict[str, Any] | None = None
         """The last valid row, except linear probes."""
-        self._steps = {name: array("d") for name in ("phase", "at", *_STEP)}
-        self._epochs = {name: array("d") for name in ("phase", "at", *_EPOCH)}
-        self._clock = {name: array("d") for name in ("phase", "at", _CLOCK)}
+        self.epochs = 0
+        """Number of complete epochs."""
+        self._tables = {name: array("d") for name in _COLUMNS}
+        """Rows of the phase (0: head, 1: fine-tuning), the place in epochs, and the values of `_COLUMNS`."""
         self._most = {"head": 0, "fine_tune": 0}
         self._has_cross_entropy = True
         self._probe: LinearProbe | None = None
         self._changes: tuple[float, ...] = ()
-
-    @property
-    def epochs(self) -> int:
-        """Number of complete epochs."""
-        return len(self._epochs["at"])
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add rows; damaged rows are skipped."""
@@ -155,15 +148,16 @@ class Columns:
             self.last = row
             if row["kind"] == "progress":
                 continue
-            phase, epoch = row["phase"], row["epoch"]
+            kind, phase, epoch = row["kind"], row["phase"], row["epoch"]
             self._most[phase] = max(self._most[phase], epoch)
-            place = {"phase": _FINE_TUNE if phase == "fine_tune" else 0.0, "at": epoch}
-            if row["kind"] == "step":
-                place["at"] = epoch - 1 + row["step"] / row["steps"]
             self._changes = row.get("weight_changes") or self._changes
-            self._append(self._steps if row["kind"] == "step" else self._epochs, row | place)
-            if isinstance(row.get(_CLOCK), int | float):
-                self._append(self._clock, {**place, _CLOCK: row[_CLOCK]})
+            self.epochs += kind == "epoch"
+            place = [float(phase == "fine_tune"), epoch - 1 + row["step"] / row["steps"] if kind == "step" else epoch]
+            values = [row.get(name) for name in _COLUMNS[kind]]
+            self._has_cross_entropy &= None not in values  # valid rows lack nothing else
+            self._tables[kind].extend([*place, *(math.nan if value is None else value for value in values)])
+            if row.get(_CLOCK) is not None:
+                self._tables[_CLOCK].extend([*place, row[_CLOCK]])
 
     def curves(self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False) -> Curves:
         """Return the curves, with at most MOST_POINTS points each (except "elapsed_seconds").
@@ -174,19 +168,16 @@ class Columns:
         head, fine_tuned = self._most["head"], self._most["fine_tune"]
         most = [max(self._most[phase], (planned_epochs or {}).get(phase, 0)) for phase in self._most]
         width = sum(most) / (MOST_POINTS - 1)
-        lines = _averaged(self._steps, _STEP, head, width) | _averaged(self._epochs, _EPOCH, head, width)
-        lines["elapsed_seconds"] = Curve("elapsed_seconds", _x(self._clock, head), np.array(self._clock[_CLOCK]))
+        tables = {name: np.array(table).reshape(-1, 2 + len(_COLUMNS[name])) for name, table in self._tables.items()}
+        clock = tables[_CLOCK]
+        lines = {_CLOCK: Curve(clock[:, 1] + head * clock[:, 0], clock[:, 2])}
+        for name in ("step", "epoch"):
+            x, means = _averaged(tables[name], head, width)
+            lines |= {measure: Curve(x, y) for measure, y in zip(_COLUMNS[name], means.T, strict=True)}
         if not self._has_cross_entropy:
             lines = {name: curve for name, curve in lines.items() if name not in _CROSS_ENTROPIES}
         planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
         return Curves(lines, head if fine_tuned and head else None, planned, self._probe, tuple(self._changes))
-
-    def _append(self, columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
-        for name, column in columns.items():
-            value = row.get(name)
-            if value is None:  # valid rows lack nothing else
-                self._has_cross_entropy = False
-            column.append(math.nan if value is None else value)
 
 
 def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
@@ -218,31 +209,20 @@ class CurveReader:
             return self._columns.curves(planned_epochs, ended), self._columns.last, self._columns.epochs
 
 
-def _x(columns: Mapping[str, array[float]], head_epochs: int) -> np.ndarray:
-    """Return the rows' x values in epochs since the start of the run; fine-tuning follows the head phase."""
-    return np.array(columns["at"]) + head_epochs * np.array(columns["phase"])
+def _averaged(table: np.ndarray, head_epochs: int, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return x, (m,), in epochs since the start of the run, and the means of the values of a table, (m, columns).
 
-
-def _averaged(
-    columns: Mapping[str, array[float]], names: Sequence[str], head_epochs: int, width: float
-) -> dict[str, Curve]:
-    """Return the columns' means over stretches of `width` epochs of a phase, each at the last row of its stretch.
-
-    The last stretch may be incomplete; its mean also covers the last `width` epochs.
+    A mean is over a stretch of `width` epochs of a phase, and lies at the stretch's last row. The last stretch may be
+    incomplete; its mean also covers the last `width` epochs.
     """
-    x = _x(columns, head_epochs)
+    phase, at, values = table[:, 0], table[:, 1], table[:, 2:]
+    x = at + head_epochs * phase
     if not len(x):
-        return {name: Curve(name, x, x) for name in names}
-    stretch = np.ceil(np.array(columns["at"]) / width - 1e-6) + _MANY * np.array(columns["phase"])
+        return x, values
+    stretch = np.ceil(at / width - 1e-6) + _MANY * phase
     ends = np.append(np.flatnonzero(stretch[1:] != stretch[:-1]), len(x) - 1)
     starts = np.append(0, ends[:-1] + 1)
-    counts = ends - starts + 1
-    recent = np.searchsorted(x, max(x[-1] - width * (1 - 1e-6), head_epochs * columns["phase"][-1]), side="right")
-    first = min(int(recent), int(starts[-1]))  # also for unordered rows
-    lines = {}
-    for name in names:
-        y = np.array(columns[name])
-        means = np.add.reduceat(y, starts) / counts
-        means[-1] = y[first:].mean()
-        lines[name] = Curve(name, x[ends], means)
-    return lines
+    means = np.add.reduceat(values, starts) / (ends - starts + 1)[:, None]
+    recent = np.searchsorted(x, max(x[-1] - width * (1 - 1e-6), head_epochs * phase[-1]), side="right")
+    means[-1] = values[min(int(recent), int(starts[-1])) :].mean(axis=0)  # the minimum: also for unordered rows
+    return x[ends], means

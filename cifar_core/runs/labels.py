@@ -1,7 +1,5 @@
 """Name, note and star of a run: labels.json in its folder, written by pages and commands."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import re
@@ -13,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig, suggested_name
-from cifar_core.errors import ConfigError, RunError
+from cifar_core.errors import ConfigError, RunError, os_errors_as
 from cifar_core.runs import Run, records
 from cifar_core.untrusted import one_line
 
@@ -32,25 +30,20 @@ class Labels:
 
 def load(run: Run, folder: Path | None = None) -> Labels:
     """Return the labels of `run`, or of a deleted run in `folder`; empty labels if the file is missing or damaged."""
-    try:
-        return _load(folder or run.path)
-    except RunError:
-        return Labels()
-
-
-def _load(folder: Path) -> Labels:
-    """Return the labels in a run's folder. Raises RunError if the file is damaged."""
-    saved = records.load(folder / FILE, Labels) or Labels()
-    return Labels(_text(saved.name, NAME_LIMIT), _text(saved.note, NOTE_LIMIT), saved.starred)
+    return _load_or_problem(folder or run.path)[0]
 
 
 def problem(run: Run) -> str:
     """Return a message if the file is damaged, otherwise ""."""
-    try:
-        _load(run.path)
-    except RunError as error:
-        return f"Name, note and star are unknown until you set one; the file is then moved aside: {error}"
-    return ""
+    return _load_or_problem(run.path)[1]
+
+
+def _load_or_problem(folder: Path) -> tuple[Labels, str]:
+    saved, damaged = records.or_problem(
+        lambda: records.load(folder / FILE, Labels),
+        "Name, note and star are unknown until you set one; the file is then moved aside",
+    )
+    return _cleaned(saved or Labels()), damaged
 
 
 def change(run: Run, **changes: Any) -> Labels:
@@ -59,27 +52,18 @@ def change(run: Run, **changes: Any) -> Labels:
     Removes invisible characters and truncates texts to their limits. A damaged file is first moved to
     labels.damaged-1.json (or the next free number).
     """
-    try:
-        with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
-            before = _load_or_move(runs.get(run.id))
-            wanted = replace(before, **changes)
-            after = Labels(_text(wanted.name, NAME_LIMIT), _text(wanted.note, NOTE_LIMIT), bool(wanted.starred))
-            runs.write_json(run.path / FILE, asdict(after))
-    except Timeout:
-        raise RunError(f"Run {run.id} is being changed elsewhere; try again.") from None
-    except OSError as error:
-        raise RunError(f"Run {run.id} cannot be changed: {error.strerror}; make its folder writable.") from None
+    with os_errors_as(RunError, f"Run {run.id} cannot be changed"):
+        try:
+            with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
+                before, damaged = _load_or_problem(runs.get(run.id).path)
+                if damaged:
+                    names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
+                    machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
+                after = _cleaned(replace(before, **changes))
+                runs.write_json(run.path / FILE, asdict(after))
+        except Timeout:
+            raise RunError(f"Run {run.id} is being changed elsewhere; try again.") from None
     return after
-
-
-def _load_or_move(run: Run) -> Labels:
-    """Return the labels of `run`; move a damaged file aside. Raises OSError."""
-    try:
-        return _load(run.path)
-    except RunError:
-        names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
-        machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
-        return Labels()
 
 
 def shown_name(written: Labels, config: TrainConfig | None) -> str:
@@ -101,5 +85,6 @@ def file_stem(run: Run) -> str:
     return re.sub(r"[^\w.]+", "-", name).strip("-._") or "run"
 
 
-def _text(value: str, limit: int) -> str:
-    return one_line(value)[:limit].strip()
+def _cleaned(labels: Labels) -> Labels:
+    name, note = one_line(labels.name)[:NAME_LIMIT].strip(), one_line(labels.note)[:NOTE_LIMIT].strip()
+    return Labels(name, note, labels.starred)

@@ -7,8 +7,6 @@ save_owner  owner                   the user who made a run, a search or a proje
 sanitized  status                   values that are safe to show and to compute with; other values are removed
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -20,7 +18,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 
 from cifar_core import machine
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.untrusted import one_line
 
 Value = TypeVar("Value")
@@ -220,11 +218,9 @@ def save_owner(folder: Path, person: Person) -> None:
 
     Without the file it was made without a login, as by the command line.
     """
-    try:
-        if person.id:
+    if person.id:
+        with os_errors_as(RunError, "The owner could not be written"):
             write_json(folder / OWNER_FILE, person._asdict())
-    except OSError as error:
-        raise RunError(f"The owner could not be written: {error.strerror}; free disk space and try again.") from None
 
 
 def owner(folder: Path) -> Person:

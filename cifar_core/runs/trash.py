@@ -1,7 +1,5 @@
 """Deleted runs: they stay in runs/.trash, and can be restored, until the trash is emptied."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time
@@ -10,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cifar_core import runs
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.runs import Run
 
 IMPORTING, DELETING = ".import-", ".deleted-"
@@ -27,58 +25,43 @@ def move_to_trash(run: Run) -> None:
     """Move `run` to the trash, if it exists. Raises RunError if its worker is running or the move fails."""
     if not run.path.is_dir():
         return  # another tab was faster
-    try:
+    with os_errors_as(RunError, f"Run {run.id} could not be deleted"):
         trash_dir().mkdir(parents=True, exist_ok=True)
         with runs.run_lock(run, "deleted"):
             shutil.rmtree(trash_dir() / run.id, ignore_errors=True)  # an imported run may have the ID of a deleted one
             run.path.rename(trash_dir() / run.id)
-    except OSError as error:
-        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}; make its folder writable.") from None
 
 
 def restore(run_id: str) -> Run:
     """Restore the run `run_id` from the trash. Raises RunError if it is not there or a run with that ID exists."""
     if run_id not in contents():
-        raise RunError(
-            f"There is no run {str(run_id)[:60]!r} in the trash; 'python -m cifar_core runs trash' shows all."
-        )
+        raise RunError(f"The trash has no run {str(run_id)[:60]!r}; 'python -m cifar_core runs trash' shows all.")
     run = Run(run_id)
     if run.path.exists():
         raise RunError(f"There is a run {run_id} already, expected none of that id; delete it to restore the other.")
-    try:
+    with os_errors_as(RunError, f"Run {run_id} could not be restored"):
         (trash_dir() / run_id).rename(run.path)
-    except OSError as error:
-        raise RunError(
-            f"Run {run_id} could not be restored: {error.strerror}; free disk space and try again."
-        ) from None
     return run
 
 
 def contents() -> list[str]:
     """Return the IDs of the runs in the trash, newest first."""
-    try:
-        names = sorted((entry.name for entry in os.scandir(trash_dir()) if entry.is_dir()), reverse=True)
-    except OSError:
-        return []
-    return [name for name in names if runs.ID_PATTERN.fullmatch(name)]
+    with suppress(OSError), os.scandir(trash_dir()) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and runs.ID_PATTERN.fullmatch(entry.name)]
+        return sorted(names, reverse=True)
+    return []
 
 
-def size_bytes(run_ids: Collection[str] | None = None) -> int:
-    """Return the size in bytes of the trash, or of these runs in it."""
-    return sum(runs.size_bytes(trash_dir() / name) for name in _chosen(run_ids))
+def size_bytes(run_ids: Collection[str]) -> int:
+    """Return the size in bytes of runs in the trash."""
+    return sum(runs.size_bytes(trash_dir() / name) for name in run_ids)
 
 
-def clear(run_ids: Collection[str] | None = None) -> int:
-    """Delete all runs in the trash permanently, or only these; return their number."""
-    deleted = _chosen(run_ids)
-    for name in deleted:
+def clear(run_ids: Collection[str]) -> None:
+    """Delete runs in the trash, some of `contents`, permanently."""
+    for name in run_ids:
         path = trash_dir() / name
-        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
-    return len(deleted)
-
-
-def _chosen(run_ids: Collection[str] | None) -> list[str]:
-    return [name for name in contents() if run_ids is None or name in run_ids]
+        path.unlink(missing_ok=True) if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
 
 def clear_unfinished() -> None:

@@ -5,14 +5,13 @@ same matrix (Hastie, Tibshirani & Friedman 2009, 7.10 and 5.5.1), so cross-valid
 fitted on these predictions, converts scores to probabilities.
 """
 
-from __future__ import annotations
-
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from cifar_core.evaluation.predictions import wilson
+from cifar_core.evaluation.predictions import Predictions, confusion_counts
 from cifar_core.inference.calibration import softmax
 from cifar_core.untrusted import quoted
 
@@ -34,41 +33,19 @@ _MIXED = 0.25  # above this share of confused pictures, two classes look alike
 class Fit:
     """A fitted head and its evaluation.
 
-    kernel, bias: float64 (f, k) and (k,), from features to logits. labels: int (n,). folds: int (n,), the fold in
-    which each picture is held out. held_out: float (n, k), held-out probabilities. units: float32 (n, f), features
-    of the layer above the blocks, normalized to length 1. threshold: distance of these features above which a
-    picture is unlike all others. warnings: sentences.
+    kernel, bias: float64 (f, k) and (k,), from features to logits. held_out: the predictions for the n pictures by
+    cross-validation. folds: int (n,), the fold in which each picture is held out. units: float32 (n, f), features of
+    the layer above the blocks, normalized to length 1. threshold: distance of these features above which a picture is
+    unlike all others. warnings: sentences.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
-    labels: np.ndarray
+    held_out: Predictions
     folds: np.ndarray
-    held_out: np.ndarray
     units: np.ndarray
     threshold: float
     warnings: tuple[str, ...]
-
-    @property
-    def correct(self) -> int:
-        """The number of correct held-out predictions."""
-        return int((self.held_out.argmax(axis=1) == self.labels).sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The held-out accuracy, 0..1."""
-        return self.correct / len(self.labels)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% confidence interval of the accuracy."""
-        return wilson(self.correct, len(self.labels))
-
-    @property
-    def confusion(self) -> np.ndarray:
-        """The confusion matrix of held-out predictions (columns), int (k, k)."""
-        edges = range(self.held_out.shape[1] + 1)
-        return np.histogram2d(self.labels, self.held_out.argmax(axis=1), (edges, edges))[0].astype(int)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the probabilities, float (m, k), for features, float (m, f)."""
@@ -98,19 +75,17 @@ def fit(
     are meaningless and not used. At least two classes have pictures.
     """
     counts = np.bincount(labels, minlength=len(names))
-    cosines = units @ units.T
-    groups, moments = _groups(cosines if is_pretrained else np.zeros_like(cosines), labels, bursts)
+    cosines = units @ units.T if is_pretrained else np.eye(len(labels))
+    groups, moments = _groups(cosines, labels, bursts)
     folds = _folds(groups, labels)
     weights = (len(labels) / len(names) / np.maximum(counts, 1))[labels]
     weights = (weights / np.bincount(originals))[originals]
     kernel, bias, scores = _ridge(features, labels[originals], len(names), weights, strength, folds[originals])
     first = np.unique(originals, return_index=True)[1]
     scale = _inverse_temperature(scores[first], labels)
-    held_out = softmax(scale * scores[first])
-    threshold = _threshold(cosines, groups, labels)
-    result = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
-    warnings = tuple(_warnings(result, cosines if is_pretrained else np.eye(len(labels)), moments, counts, names))
-    return replace(result, warnings=warnings)
+    held_out = Predictions(labels, softmax(scale * scores[first]))
+    warnings = tuple(_warnings(held_out, cosines, moments, counts, names))
+    return Fit(scale * kernel, scale * bias, held_out, folds, units, _threshold(cosines, groups, labels), warnings)
 
 
 def _ridge(
@@ -197,7 +172,7 @@ def _distance(cosines: np.ndarray) -> np.ndarray:
 
 
 def _warnings(
-    result: Fit, cosines: np.ndarray, moments: Sequence[int], counts: np.ndarray, names: Sequence[str]
+    held_out: Predictions, cosines: np.ndarray, moments: Sequence[int], counts: np.ndarray, names: Sequence[str]
 ) -> list[str]:
     warnings = []
     for name, count in zip(names, counts, strict=True):
@@ -206,7 +181,7 @@ def _warnings(
         elif count < FEWEST:
             few = f"{count} picture{'s' if count > 1 else ''}"
             warnings.append(f"{quoted(name)} has {few} only; ten or more, from different places, are better.")
-    labels = result.labels
+    labels = held_out.labels
     if len(labels) > 2 and len(np.unique(_components(cosines >= SAME))) == 1:
         return [*warnings, "All pictures are nearly the same to the network: it cannot learn from them what differs."]
     twice = np.argwhere(np.triu((cosines >= SAME) & (labels[:, None] != labels)))
@@ -219,13 +194,12 @@ def _warnings(
             f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} look almost "
             "alike, so the accuracy is too high; take more in another place."
         )
-    confused = result.confusion
-    for one in range(len(names)):
-        for other in range(one):
-            mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
-            if mixed > 2 and mixed >= _MIXED * total:
-                warnings.append(
-                    f"{quoted(names[other])} and {quoted(names[one])} look alike to the network: {mixed} of "
-                    f"{total} pictures were mixed up. More pictures, or a larger input, may help."
-                )
+    confused = confusion_counts(held_out)
+    for one, other in itertools.combinations(range(len(names)), 2):
+        mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
+        if mixed > 2 and mixed >= _MIXED * total:
+            warnings.append(
+                f"{quoted(names[one])} and {quoted(names[other])} look alike to the network: {mixed} of {total} "
+                "pictures were mixed up. More pictures, or a larger input, may help."
+            )
     return warnings

@@ -8,8 +8,6 @@ It is fitted to features of the project's pictures from the frozen backbone, cac
 with few pictures are augmented with changed copies (mirrored, slightly shifted).
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Sequence
@@ -25,20 +23,20 @@ from PIL import Image
 from cifar_core import machine, untrusted
 from cifar_core.data import augmentation
 from cifar_core.errors import ConfigError, ProjectError
+from cifar_core.evaluation.predictions import confusion_counts
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
 from cifar_core.inference.neighbors import unit
-from cifar_core.inference.pictures import crop_box
+from cifar_core.inference.pictures import prepare
 from cifar_core.network import litert, litert_format, pretrained
-from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import fit as fits
 from cifar_core.teach import project as projects
-from cifar_core.teach.fit import Fit
 from cifar_core.teach.project import BLOCKS, SETTINGS, Project, Sample
 
 FEW, COPIES = 10, 4
 """A class with fewer than FEW pictures gets COPIES changed copies of each."""
 NEAREST = 4
+_LAST = f"block_{litert.LAST_LAYER}"
 _STRENGTH = 0.5  # strength of the augmentation
 _CHUNK = 64
 _LIMIT_BYTES = 256 * 2**20
@@ -51,10 +49,12 @@ class Backbone(pretrained.Weights):
 
     network: litert.Network
 
-    def features(self, images: np.ndarray) -> dict[int, np.ndarray]:
-        """Return the features of each layer in BLOCKS, float32 (n, channels), of images, uint8 (n, size, size, 3)."""
-        outputs = self.network.run(images)
-        return {block: outputs[f"block_{block}"] for block in BLOCKS}
+    def features(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the features of each layer in BLOCKS, "block_3" and so on, of images, uint8 (n, size, size, 3).
+
+        They are float32 (n, channels).
+        """
+        return self.network.run(images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,27 +77,27 @@ class Model:
     name: str
     project: Project
     backbone: Backbone
-    fit: Fit
+    fit: fits.Fit
     feature_seconds: float
     fit_seconds: float
 
     def answer(self, picture: Image.Image, count: int = NEAREST) -> Answer:
         """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
-        pixels = prepared(picture, self.project.image_size)
+        pixels = prepare(picture, side=self.project.image_size)
         features = self.backbone.features(pixels[None])
-        places, distances = self.fit.nearest(unit(features[LAST_LAYER]), count)
+        places, distances = self.fit.nearest(unit(features[_LAST]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
         nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
-        probabilities = self.fit.probabilities(features[self.project.block])[0]
+        probabilities = self.fit.probabilities(features[f"block_{self.project.block}"])[0]
         is_none = self.backbone.kind != "random" and nearest[0][2] > self.fit.threshold
         return Answer(probabilities, nearest, is_none)
 
     def evidence(self, picture: Image.Image) -> Image.Image:
         """Return the square of a picture, overlaid with the evidence for its class (occlusion)."""
-        pixels = prepared(picture, self.project.image_size)
+        pixels = prepare(picture, side=self.project.image_size)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
-            return self.fit.probabilities(self.backbone.features(images)[self.project.block])
+            return self.fit.probabilities(self.backbone.features(images)[f"block_{self.project.block}"])
 
         best = int(probabilities(pixels[None])[0].argmax())
         return explain.overlay(Image.fromarray(pixels), explain.saliency(probabilities, pixels, _STRIDE)[best])
@@ -122,9 +122,9 @@ class Model:
         return {
             "id": f"{projects.PREFIX}{self.name}",
             "classes": {label.name: len(label.samples) for label in self.project.classes},
-            "accuracy": self.fit.accuracy,
-            "interval": list(self.fit.interval),
-            "confusion": self.fit.confusion.tolist(),
+            "accuracy": self.fit.held_out.accuracy,
+            "interval": list(self.fit.held_out.interval),
+            "confusion": confusion_counts(self.fit.held_out).tolist(),
             "warnings": list(self.fit.warnings),
             **{name: getattr(self.project, name) for name in SETTINGS},
             "weights": self.backbone.label,
@@ -133,12 +133,12 @@ class Model:
         }
 
     def _page(self) -> bytes:
-        low, high = self.fit.interval
+        held_out, (low, high) = self.fit.held_out, self.fit.held_out.interval
         chosen, names = self.project, self.project.names
-        layer = "the last layer" if chosen.block == LAST_LAYER else f"block {chosen.block}"
+        layer = "the last layer" if chosen.block == litert.LAST_LAYER else f"block {chosen.block}"
         card = {
             "Project": self.name,
-            "Accuracy": f"{self.fit.accuracy:.1%} by cross-validation (95% interval {low:.1%} to {high:.1%})",
+            "Accuracy": f"{held_out.accuracy:.1%} by cross-validation (95% interval {low:.1%} to {high:.1%})",
             "Pictures": ", ".join(f"{label.name} {len(label.samples)}" for label in chosen.classes),
             "Network": f"MobileNetV2, width {chosen.alpha:g}, {chosen.image_size} px, {self.backbone.label}",
             "Recipe": "A linear head, fitted in closed form (ridge regression of strength "
@@ -162,39 +162,22 @@ def open_model(name: str, report: machine.Progress = lambda done, total: None) -
     if len(np.unique(labels)) < 2:
         raise ProjectError("Two classes need pictures before anything can be learned.")
     start = time.perf_counter()
-    base, inputs = backbone(project.alpha, project.image_size), _wanted(project)
+    shape, inputs = (project.alpha, project.image_size), _wanted(project)
+    base = _backbone(pretrained.expected_kind("auto", *shape), *shape)
     features = _computed(name, project, base, inputs, report)
     middle = time.perf_counter()
     is_original = np.array([":" not in one for one in inputs])
-    fitted = fits.fit(
-        features[project.block],
-        np.cumsum(is_original) - 1,
-        unit(features[LAST_LAYER][is_original]),
-        labels,
-        bursts,
-        project.names,
-        project.strength,
-        is_pretrained=base.kind != "random",
-    )
+    originals, units = np.cumsum(is_original) - 1, unit(features[_LAST][is_original])
+    of_head, is_pretrained = features[f"block_{project.block}"], base.kind != "random"
+    fitted = fits.fit(of_head, originals, units, labels, bursts, project.names, project.strength, is_pretrained)
     return Model(name, project, base, fitted, middle - start, time.perf_counter() - middle)
 
 
-def backbone(alpha: float, image_size: int) -> Backbone:
-    """Return the backbone with the best available weights: ImageNet, bundled or random."""
-    return _opened(pretrained.expected_kind("auto", alpha, image_size), alpha, image_size)
-
-
 @functools.lru_cache(maxsize=4)
-def _opened(kind: str, alpha: float, image_size: int) -> Backbone:
+def _backbone(kind: str, alpha: float, image_size: int) -> Backbone:
     weights = pretrained.load("auto" if kind == "imagenet" else kind, alpha, image_size, seed=1)
     network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS), side=image_size)
     return Backbone(**vars(weights), network=network)
-
-
-def prepared(picture: Image.Image, image_size: int) -> np.ndarray:
-    """Return the central square of a picture as network input: uint8 (size, size, 3)."""
-    square = picture.crop(crop_box(picture.size, "centre"))
-    return np.array(square.resize((image_size, image_size), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def _wanted(project: Project) -> list[str]:
@@ -208,7 +191,7 @@ def _wanted(project: Project) -> list[str]:
 
 def _computed(
     name: str, project: Project, base: Backbone, inputs: list[str], report: machine.Progress
-) -> dict[int, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Return the features of `inputs`, from `_wanted`, by block, float32 (n, channels); compute and store new ones.
 
     Raises ProjectError if pictures are missing or damaged.
@@ -226,30 +209,28 @@ def _computed(
     rows |= {one: len(rows) + number for number, one in enumerate(missing)}
     if missing:
         with suppress(OSError):  # on a full disk they are computed again
-            halves = {f"block_{block}": values.astype(np.float16) for block, values in known.items()}
+            halves = {block: values.astype(np.float16) for block, values in known.items()}
             machine.save_arrays(path, names=np.array(list(rows)), weights=np.array(base.fingerprint), **halves)
     order = [rows[one] for one in inputs]
     return {block: values[order] for block, values in known.items()}
 
 
-def _stored(path: Path, base: Backbone) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+def _stored(path: Path, base: Backbone) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return stored features by block and the row of each key; empty if damaged or from other weights."""
-    try:
+    shapes = base.network.output_shapes
+    with suppress(OSError, ValueError, KeyError, TypeError):
         arrays = untrusted.load_arrays(path, _LIMIT_BYTES)
-        names = [str(one) for one in arrays["names"]]
-        blocks = {block: arrays[f"block_{block}"].astype(np.float32) for block in BLOCKS}
-        shapes = base.network.output_shapes
-        sound = all(blocks[b].shape == (len(names), *shapes[f"block_{b}"]) for b in BLOCKS)
-        if sound and str(arrays["weights"]) == base.fingerprint and all(np.isfinite(v).all() for v in blocks.values()):
-            return blocks, {one: row for row, one in enumerate(names)}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+        rows = {str(one): row for row, one in enumerate(arrays["names"])}
+        known = {block: arrays[block].astype(np.float32) for block in shapes}
+        fits = all(v.shape == (len(rows), *shapes[block]) and np.isfinite(v).all() for block, v in known.items())
+        if fits and str(arrays["weights"]) == base.fingerprint:
+            return known, rows
     return {}, {}
 
 
 def _image(name: str, one: str, image_size: int) -> np.ndarray:
     key, _, view = one.partition(":")
-    pixels = prepared(projects.image(name, key), image_size)
+    pixels = prepare(projects.image(name, key), side=image_size)
     if not view:
         return pixels
     place = np.array([int(key[:4], 16)])

@@ -7,8 +7,6 @@
 The model is not stored: it is computed from pictures and settings in less than a second.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import itertools
@@ -25,13 +23,14 @@ from filelock import Timeout
 from PIL import Image
 
 from cifar_core import machine, runs
-from cifar_core.errors import CifarError, ImageError, ProjectError
+from cifar_core.errors import CifarError, ImageError, ProjectError, os_errors_as
 from cifar_core.export.exports import FORMATS
 from cifar_core.inference.decoding import open_picture
+from cifar_core.inference.picture_files import open_zip
 from cifar_core.inference.pictures import Picture, crop_box, read_each
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.runs import records
-from cifar_core.untrusted import MALFORMED_ZIP, one_line, quoted
+from cifar_core.untrusted import MALFORMED_ZIP, is_ordinary, one_line, quoted
 
 PREFIX = "teach/"
 """Prefix of a project's ID wherever a run's ID is also possible."""
@@ -55,7 +54,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
     """A picture of a class, by its key. Frames of one camera burst share a number above 0."""
 
     key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-    burst: Annotated[int, msgspec.Meta(ge=0, lt=10**6)] = 0
+    burst: Annotated[int, msgspec.Meta(ge=0, lt=10**9)] = 0
 
 
 class Label(msgspec.Struct):
@@ -136,11 +135,9 @@ def create(name: str) -> None:
     place = folder(name)
     if (place / "classes.json").exists():
         raise ProjectError(f"There is a project {name} already; choose another name, or open that one.")
-    try:
+    with os_errors_as(ProjectError, f"A project cannot be stored in {place}"):
         (place / "pictures").mkdir(parents=True, exist_ok=True)
         records.write_json(place / "classes.json", msgspec.to_builtins(Project()))
-    except OSError as error:
-        raise ProjectError(f"A project cannot be stored in {place} ({error.strerror}); make it writable.") from None
 
 
 def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]:
@@ -152,14 +149,18 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
     name = free_name(wish)
     create(name)
     packed: list[Project] = []
-    problems = add(name, by_folder(_watched(files, packed)))
-    with changed(name) as project:
-        for one in packed:
-            for setting in SETTINGS:
-                setattr(project, setting, getattr(one, setting))
-    if not load(name).count:
+    try:
+        problems = add(name, by_folder(_watched(files, packed)))
+        with changed(name) as project:
+            for one in packed:
+                for setting in SETTINGS:
+                    setattr(project, setting, getattr(one, setting))
+            if not project.count:
+                nothing = "No picture is in a folder of its class, so no picture is added."
+                raise ProjectError(" ".join([nothing, *problems[:1]]))
+    except CifarError:
         delete(name)
-        raise ProjectError(" ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]]))
+        raise
     return name, problems
 
 
@@ -167,9 +168,10 @@ def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Itera
     """Yield `files`; append the settings in a zip (a project without classes) to `packed`."""
     for path, content in files:
         # a damaged zip is reported when its pictures are read
-        with suppress(OSError, *MALFORMED_ZIP), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            settings = archive.open(_SETTINGS).read(_SETTINGS_BYTES)
-            packed.append(msgspec.json.decode(settings, type=Project))
+        with suppress(ImageError, *MALFORMED_ZIP), open_zip(content, path) as archive:
+            member = archive.getinfo(_SETTINGS)
+            if is_ordinary(member):
+                packed.append(msgspec.json.decode(archive.open(member).read(_SETTINGS_BYTES), type=Project))
         yield path, content
 
 
@@ -211,23 +213,22 @@ def changed(name: str) -> Iterator[Project]:
 
 def delete(name: str) -> None:
     """Delete a project; `restore` restores it. Raises ProjectError."""
-    place, target = folder(name), runs.folder_beside_runs("teach") / ".deleted" / name
+    place, target = folder(name), _deleted(name)
     shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
-    _move(place, target, "deleted")
+    with os_errors_as(ProjectError, f"Project {name} could not be deleted"):
+        target.parent.mkdir(exist_ok=True)
+        place.rename(target)
 
 
 def restore(name: str) -> None:
     """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
-    _move(runs.folder_beside_runs("teach") / ".deleted" / name, place, "restored")
+    with os_errors_as(ProjectError, f"Project {name} could not be restored"):
+        _deleted(name).rename(place)
 
 
-def _move(source: Path, target: Path, what: str) -> None:
-    try:
-        target.parent.mkdir(exist_ok=True)
-        source.rename(target)
-    except OSError as error:
-        raise ProjectError(f"Project {target.name} could not be {what}: {error.strerror}.") from None
+def _deleted(name: str) -> Path:
+    return runs.folder_beside_runs("teach") / ".deleted" / name
 
 
 def class_name(text: str) -> str:
@@ -264,26 +265,24 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
         try:
             content = _square(picture.image)
             key, shot = hashlib.sha256(content).hexdigest()[:16], _BURST.search(picture.name.rpartition("/")[2])
-            (place / f"{key}.jpg").write_bytes(content)
             samples.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
         except CifarError as error:
             problems.append(str(error))
-        except OSError as error:
-            raise ProjectError(
-                f"{place} cannot be written ({error.strerror}); free disk space, or make it writable."
-            ) from None
+            continue
+        with os_errors_as(ProjectError, f"{place} cannot be written"):
+            (place / f"{key}.jpg").write_bytes(content)
     with changed(name) as project:
         number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
-        for name_of, sample in samples:
+        for label, sample in samples:
             try:
-                label_of = project.label(name_of)
+                known = project.label(label).samples
             except ProjectError as error:
                 problems.append(str(error))
                 continue
-            if any(sample.key == known.key for known in label_of.samples):
+            if any(sample.key == one.key for one in known):
                 again += 1
             else:
-                label_of.samples.append(Sample(sample.key, number) if burst else sample)
+                known.append(Sample(sample.key, number) if burst else sample)
     if again:
         problems.append(f"Pictures that were in the class already: {again:,}. They count once.")
     return list(dict.fromkeys(problems))
@@ -317,7 +316,8 @@ def put_back(name: str, label: str, number: int, samples: Mapping[Sample, bytes]
             (folder(name) / "pictures" / f"{sample.key}.jpg").write_bytes(content)
         is_there = label in project.names
         restored = project.label(label)
-        restored.samples.extend(samples)
+        known = {sample.key for sample in restored.samples}  # added again meanwhile
+        restored.samples += [sample for sample in samples if sample.key not in known]
         if not is_there:
             project.classes.insert(number, project.classes.pop())
 
@@ -340,10 +340,8 @@ def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture
 
 def content(name: str, key: str) -> bytes:
     """Return the JPEG file of a picture. Raises ProjectError if it is missing."""
-    try:
+    with os_errors_as(ProjectError, f"Picture {key} of project {name} is missing", "remove it"):
         return (folder(name) / "pictures" / f"{key}.jpg").read_bytes()
-    except OSError as error:
-        raise ProjectError(f"Picture {key} of project {name} is missing ({error.strerror}); remove it.") from None
 
 
 def image(name: str, key: str) -> Image.Image:

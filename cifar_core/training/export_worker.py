@@ -18,6 +18,7 @@ import numpy as np
 from cifar_core import untrusted
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import exports
+from cifar_core.inference.model_file import Classify
 from cifar_core.runs import Run
 
 _WEIGHTS = "model.weights.h5"
@@ -63,7 +64,7 @@ def keras_file(run: Run) -> bytes:
             raise RunError(f"{path} cannot be read ({str(error)[:200]}). Train the run again.") from error
 
 
-def opened_by_keras(file: Path) -> exports.Classify:
+def opened_by_keras(file: Path) -> Classify:
     """Load the .keras file of `keras_file` and return a function from images to probabilities."""
     from cifar_core.training.keras_import import keras
 

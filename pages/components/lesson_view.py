@@ -102,7 +102,7 @@ def look_inside(lesson: Lesson, guess: int, fields: Sequence[float]) -> None:
     _answer(lesson, guess, fields)
     formatting.text(lesson.see)
     photo = open_picture(uploads.sample(_SAMPLE), _SAMPLE)
-    guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo)[0], {}, _BLOCK)
+    guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo), {}, _BLOCK)
     label, icon = "Open *Inside* for your own photo", ":material/image_search:"
     st.page_link("pages/classify.py", label=label, icon=icon, query_params={"view": "inside"})
     _sources(lesson)

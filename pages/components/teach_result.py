@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from cifar_core.errors import CifarError
+from cifar_core.evaluation.predictions import confusion_counts
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import model as models
 from cifar_core.teach import project as projects
@@ -71,21 +72,21 @@ def model(name: str) -> Model | None:
 
 def result(fitted: Model) -> None:
     """Show accuracy, warnings and confusion matrix."""
-    fit, (low, high) = fitted.fit, fitted.fit.interval
+    held_out, (low, high) = fitted.fit.held_out, fitted.fit.held_out.interval
     with st.container(key="teach_big"):
-        st.markdown(f"### {fit.accuracy:.0%} correct")
-    measured = f"{fit.correct} of {len(fit.labels)} pictures ({low:.0%} to {high:.0%}), by cross-validation."
-    st.markdown(measured, help=_WHY)
+        st.markdown(f"### {held_out.accuracy:.0%} correct")
+    correct = f"{held_out.is_correct.sum()} of {len(held_out.labels)} pictures"
+    st.markdown(f"{correct} ({low:.0%} to {high:.0%}), by cross-validation.", help=_WHY)
     if fitted.backbone.kind == "random":
         st.warning("ImageNet weights are missing and cannot be downloaded. The network starts from random weights, so "
                    "its features are poor.", icon=":material/cloud_off:")  # fmt: skip
-    warnings = [f":orange[:material/warning:] {formatting.plain(sentence)}" for sentence in fit.warnings]
+    warnings = [f":orange[:material/warning:] {formatting.plain(sentence)}" for sentence in fitted.fit.warnings]
     for line in warnings[:_MOST_WARNINGS]:
         st.markdown(line)
     if len(warnings) > _MOST_WARNINGS:
         with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings"):
             st.markdown("\n\n".join(warnings[_MOST_WARNINGS:]))
-    st.html(_confusion(fit.confusion, fitted.project.names))
+    st.html(_confusion(confusion_counts(held_out), fitted.project.names))
 
 
 def _confusion(counts: np.ndarray, names: list[str]) -> str:
@@ -131,7 +132,7 @@ def tried(fitted: Model) -> None:
         st.session_state["teach_tried_settings"] = pictures, {}
     known = st.session_state["teach_tried_settings"][1]
     now = tuple(words(getattr(fitted.project, setting)) for setting, (_, _, words, _) in _SETTINGS.items())
-    known[now] = fitted.fit.accuracy
+    known[now] = fitted.fit.held_out.accuracy
     st.caption(
         f"Features in {fitted.feature_seconds:.2f} s, fit and cross-validation in {fitted.fit_seconds:.2f} s. "
         f"Weights: {formatting.plain(fitted.backbone.label)}."

@@ -85,7 +85,7 @@ def test_what_is_like_none_of_the_ten_is_told(calibrated, cat, tmp_path, capsys)
     noise = tmp_path / "noise.png"
     noise.write_bytes(encoded(Image.fromarray(synthetic.other_images("noise", 5)[4]), "PNG"))
     opened = open_classifier(calibrated.id)
-    scores = opened.answer(np.concatenate([prepare(Image.open(path).convert("RGB")) for path in (cat, noise)])).scores
+    scores = opened.answer(np.stack([prepare(Image.open(path).convert("RGB")) for path in (cat, noise)])).scores
     assert scores[0] != scores[1]
     path = calibrated.path / calibration.FILE
     known = json.loads(path.read_text())

@@ -15,6 +15,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.cli import parser
+from cifar_core.cli.terminal import Answer
 from cifar_core.evaluation import listing
 from cifar_core.runs import Run
 from cifar_core.search import studies, sweep_workers
@@ -45,9 +46,26 @@ def test_every_command_has_its_function() -> None:
     names = list(_commands(parser._parser()))
     assert len(names) > 30
     assert all(
-        inspect.signature(pkgutil.resolve_name(f"cifar_core.cli.{name}")).return_annotation == "Answer"
+        inspect.signature(pkgutil.resolve_name(f"cifar_core.cli.{name}"), eval_str=True).return_annotation is Answer
         for name in names
     )
+
+
+def test_a_bar_is_drawn_while_native_messages_are_hidden() -> None:
+    screen, own = os.openpty()
+    code = """
+import os
+from cifar_core.cli.terminal import Screen, native_messages_hidden
+with Screen() as screen, native_messages_hidden():
+    os.write(2, b"banner")
+    screen.bar("map", 0.5)
+"""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", code], stderr=own, env=environment, check=True, timeout=60)
+    drawn = os.read(screen, 10_000).decode()
+    os.close(own)
+    os.close(screen)
+    assert "map [####" in drawn and "banner" not in drawn
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")

@@ -8,6 +8,7 @@ from teach_pictures import drawn, png, zipped
 
 from cifar_core.cli import parser
 from cifar_core.data import download
+from cifar_core.teach import project as projects
 
 
 @pytest.fixture
@@ -39,6 +40,8 @@ def test_a_folder_is_taught_asked_and_exported(folder, tmp_path, capsys):
     assert rows[0]["label"] == "spots" and len(rows[0]["nearest"]) == 9 and rows[0]["none_of_these"] is False
     rows = said(capsys, "predict", "--run", "teach/two-kinds", tmp_path / "new.png", tmp_path / "bad.png", code=2)
     assert "error" in rows[1]
+    assert parser.main(["predict", "--run", "teach/two-kinds", str(tmp_path / "new.png"), "--nearest", "1"]) == 0
+    assert "new.png  spots 89" in (out := capsys.readouterr().out) and "nearest training images: spots (" in out
     found = said(capsys, "export", "teach/two-kinds", "--format", "html", "--output", tmp_path)
     assert (tmp_path / "two-kinds.html").stat().st_size == found["bytes"]
 
@@ -48,6 +51,9 @@ def test_a_zip_of_a_project_is_taught_again(folder, tmp_path, capsys):
     found = said(capsys, "export", first["id"], "--format", "zip", "--output", tmp_path / "taken.zip")
     again = said(capsys, "teach", found["file"], "--alpha", "0.35")
     assert (again["id"], again["alpha"]) == ("teach/taken", 0.35) and again["classes"] == first["classes"]
+    found = said(capsys, "export", again["id"], "--format", "zip", "--output", tmp_path)
+    kept = said(capsys, "teach", found["file"])
+    assert (kept["id"], kept["alpha"], kept["image_size"]) == ("teach/taken-2", 0.35, 96)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +78,6 @@ def test_one_class_or_none_is_one_sentence(folder, tmp_path, capsys):
     assert "Two classes need pictures" in said(capsys, "teach", tmp_path / "one.zip", code=2)
     (tmp_path / "none.zip").write_bytes(zipped({"1.png": png(drawn("spots", 1))}))
     assert "no picture is added" in said(capsys, "teach", tmp_path / "none.zip", code=2)
+    projects.create("damaged")
+    (projects.folder("damaged") / "classes.json").write_text("{")
     assert said(capsys, "teach") == [{"id": "teach/one", "pictures": 2}]

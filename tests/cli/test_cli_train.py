@@ -25,9 +25,24 @@ from command_line import (  # noqa: F401 - fixtures among them
 
 from cifar_core import runs
 from cifar_core.cli import parser
+from cifar_core.cli.terminal import Screen
+from cifar_core.cli.train import follow
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.runs import Run
+
+
+def test_rows_of_another_version_or_program_are_followed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lesson takes a finished run with its settings, which may be imported."""
+    run = runs.create(TrainConfig())
+    step = {"kind": "step", "phase": "head", "epoch": 1, "step": 1, "steps": 2, "accuracy": 0.1, "loss": 2.0}
+    step |= {"learning_rate": 1.0, "images_per_second": 9.0, "cross_entropy": None}
+    epoch = {"kind": "epoch", "phase": "head", "epoch": 1, "validation_accuracy": 0.5, "validation_loss": 2.0}
+    rows = [step, epoch, {"kind": "progress", "done": 1, "total": 0}, {"kind": "song"}, {}]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    set_status(run, state="finished")
+    follow(run, Screen())
+    assert "validation loss 2.0000  accuracy 50.0%" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

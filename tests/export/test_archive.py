@@ -89,6 +89,18 @@ def test_the_linear_probe_travels_and_the_answers_of_each_epoch_stay(finished_ru
     assert not (run.path / "figures.html").exists()
 
 
+def test_weight_changes_and_a_loss_that_is_no_number_travel(finished_run, packed) -> None:
+    step = {"kind": "step", "phase": "head", "epoch": 1, "step": 1, "steps": 2, "accuracy": 0.1, "loss": float("inf")}
+    step |= {"learning_rate": 1.0, "images_per_second": 9.0}
+    epoch = {"kind": "epoch", "phase": "head", "epoch": 1, "validation_accuracy": 0.1, "validation_loss": 2.0}
+    rows = [step, epoch | {"weight_changes": [0.125] * 17}]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    run = archive.import_run(changed(packed, metrics__jsonl=content))
+    assert run.metrics() == rows
+    with pytest.raises(RunError, match="too many rows"):
+        archive.import_run(changed(packed, metrics__jsonl=b"1\n" * 10**6))
+
+
 def test_an_imported_run_says_what_the_run_says(finished_run, packed) -> None:
     """Its calibrated probabilities, what it calls unusual, and the nearest training images."""
     validation = predictions.load(finished_run).validation
@@ -143,7 +155,7 @@ BREAKERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no manifest": (lambda packed: changed(packed, run__json=b"[]"), "run.json"),
     "an id that climbs": (
         lambda packed: changed(packed, run__json=b'{"kind": "cifar-studio-run", "schema": 1, "id": "../../owned"}'),
-        "not the id",
+        "has no id",
     ),
     "an unknown knob": (lambda packed: changed(packed, config__json=b'{"schema": 1, "x": 1}'), "settings"),
     "deep JSON": (lambda packed: changed(packed, status__json=b"[" * 100_000), "status.json"),

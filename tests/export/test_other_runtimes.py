@@ -106,7 +106,7 @@ def test_the_code_beside_a_download_says_what_the_app_says(runtime: str, name: s
     done = subprocess.run([python, "-c", code], cwd=files, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     with Image.open(files / "photo.jpg") as photo:
-        image = pictures.prepare(photo.convert("RGB"))
+        image = pictures.prepare(photo.convert("RGB"))[None]
     network = litert.Network((files / "model.tflite").read_bytes())
     expected = network.run(image)["probabilities"]
     found = np.array(json.loads(done.stdout.splitlines()[-1]))

@@ -63,7 +63,7 @@ def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
     seen = "() => [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 32, 32).data]"
     page.locator("#answer").filter(has_text="%").wait_for()
     pixels = np.array(page.evaluate(seen)).reshape(32, 32, 4)[..., :3]
-    own = pictures.prepare(decoding.open_picture(SAMPLE.read_bytes(), SAMPLE.name))[0]
+    own = pictures.prepare(decoding.open_picture(SAMPLE.read_bytes(), SAMPLE.name))
     assert np.abs(pixels - own.astype(int)).max() <= 2
 
 

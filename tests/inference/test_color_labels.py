@@ -128,7 +128,7 @@ def column(images: np.ndarray) -> Image.Image:
 def read(data: bytes) -> np.ndarray:
     """The images of a file with a picture of `column`, each as the app takes it from a file of its own."""
     picture = open_picture(data)
-    return np.concatenate([prepare(picture.crop((0, top, 32, top + 32))) for top in range(0, picture.height, 32)])
+    return np.stack([prepare(picture.crop((0, top, 32, top + 32))) for top in range(0, picture.height, 32)])
 
 
 @pytest.mark.slow

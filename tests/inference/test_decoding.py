@@ -23,7 +23,7 @@ REAL_FILES = corpus.real_files()
 def test_every_format_and_mode_becomes_rgb(name):
     image = open_picture(REAL_FILES[name], name)
     assert image.mode == "RGB"
-    assert prepare(image).shape == (1, 32, 32, 3)
+    assert prepare(image).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("name", ["RGB.png", "RGB.bmp"])
@@ -58,6 +58,13 @@ def test_all_orientations_agree_with_pillow(orientation):
     "tags", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"]
 )
 def test_broken_exif_does_not_make_a_picture_bad(tags):
+    """Nor does a sound orientation among tags of a wrong type."""
+    odd = corpus.exif(6)
+    odd[0x010F] = "a maker"
+    text, rational = b"\x01\x0f\0\x02\0\0\0\x08", b"\x01\x0f\0\x05\0\0\0\x01"
+    assert text in odd.tobytes()
+    bent = odd.tobytes().replace(text, rational)
+    assert open_picture(corpus.encoded(corpus.scene(), "JPEG", exif=bent)).size == (17, 24)
     assert open_picture(corpus.encoded(corpus.scene(), "JPEG", exif=tags)).size == (24, 17)
     assert open_picture(corpus.encoded(corpus.scene(), "WEBP", exif=tags)).size == (24, 17)
 

@@ -102,7 +102,7 @@ def test_repeated_names_get_their_number():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile's "Duplicate name", while the test writes it
         data = corpus.zipped([("cat.png", REAL_FILES["RGB.png"])] * 2)
-    assert [name for name, _ in from_zip(data)] == ["cat.png", "cat.png (2)"]
+    assert [picture.name for picture in read_each([("a.zip", data)])] == ["a.zip/cat.png", "a.zip/cat.png (2)"]
 
 
 def test_a_thousand_empty_files_give_sentences_and_the_rest_goes_on():
@@ -149,7 +149,7 @@ def test_a_zip_that_unpacks_to_too_much_ends_with_a_sentence(monkeypatch):
 def test_too_many_files_or_bytes_are_refused_before_the_zip_is_opened(monkeypatch):
     data = corpus.zipped([(f"{i}.png", b"") for i in range(50)])
     monkeypatch.setattr(picture_files, "MAX_ZIP_MEMBERS", 49)
-    assert ["contains 50 files" in error for error in zip_errors(data)] == [True]
+    assert ["has 50 files" in error for error in zip_errors(data)] == [True]
     monkeypatch.setattr(picture_files, "MAX_ZIP_BYTES", 100)
     assert ["MiB" in error for error in zip_errors(data)] == [True]
 

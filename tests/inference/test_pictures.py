@@ -20,15 +20,15 @@ def test_training_and_upload_give_the_same_pixels(crop):
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     prepared = prepare(open_picture(corpus.encoded(Image.fromarray(image), "PNG")), crop)
     assert prepared.dtype == np.uint8
-    assert np.array_equal(prepared, image[None])
-    prepared[0, 0, 0, 0] = 7  # the caller's own, writable
+    assert np.array_equal(prepared, image)
+    prepared[0, 0, 0] = 7  # the caller's own, writable
 
 
 def test_centre_crop_takes_the_middle_and_squeeze_everything():
     image = Image.new("RGB", (300, 100), "red")
     image.paste("blue", (100, 0, 200, 100))
     assert (prepare(image) == [0, 0, 255]).all()
-    assert (prepare(image, "squeeze")[0, :, 0] == [255, 0, 0]).all()
+    assert (prepare(image, "squeeze")[:, 0] == [255, 0, 0]).all()
 
 
 def test_a_square_in_fractions_is_what_the_network_gets():
@@ -86,13 +86,13 @@ def test_the_network_sees_of_a_compact_picture_what_it_sees_of_the_picture(size)
     image = corpus.scene(size=size)
     compact = Picture("x.png", image).compact()
     for crop in ("centre", "squeeze"):
-        assert (compact.network_input(crop) == prepare(image, crop)[0]).all()
+        assert (compact.network_input(crop) == prepare(image, crop)).all()
 
 
 def test_a_square_of_ones_own_comes_from_the_copy_at_nearly_the_same_pixels():
     image = corpus.scene(size=(1_400, 900))
     crop = (0.2, 0.1, 0.5)
-    difference = np.abs(Picture("x", image).compact().network_input(crop).astype(int) - prepare(image, crop)[0])
+    difference = np.abs(Picture("x", image).compact().network_input(crop).astype(int) - prepare(image, crop))
     assert difference.mean() < 4
 
 

@@ -2,8 +2,11 @@
 
 import json
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import corpus
 import numpy as np
 import pytest
 from teach_pictures import drawn, png, zipped
@@ -56,6 +59,41 @@ def test_bursts_survive_a_zip():
     assert [sample.burst for sample in projects.load("kinds").classes[0].samples] == [1, 1, 1, 2, 2, 2]
     from_zip(projects.pack("kinds"))
     assert [sample.burst for sample in projects.load("new").classes[0].samples] == [1, 1, 1, 2, 2, 2]
+
+
+def test_a_burst_after_the_highest_number_of_a_zip_is_stored():
+    name, _ = projects.make("kinds", [("a.zip", zipped({"cup/burst 999999, 1.png": png(drawn("spots", 1))}))])
+    projects.add(name, [("cup", Picture("f.jpg", drawn("spots", 2)))], burst=True)
+    assert [sample.burst for sample in projects.load(name).classes[0].samples] == [999_999, 1_000_000]
+
+
+def test_settings_packed_by_another_method_or_among_too_many_files_are_not_read(monkeypatch):
+    members = [("cup/1.png", png(drawn("spots", 1))), (".settings.json", b'{"alpha": 0.35}')]
+    name, problems = projects.make(
+        "odd", [("odd.zip", corpus.zipped(members, zipfile.ZIP_LZMA)), ("hat/1.png", members[0][1])]
+    )
+    assert (projects.load(name).alpha, counts(name), len(problems)) == (0.5, {"hat": 1}, 1)
+    opened = []
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: opened.append(1))
+    with pytest.raises(ProjectError, match="at most 5,000"):
+        projects.make("many", [("many.zip", b"PK\x03\x04" + b"PK\x01\x02" * 5_001)])
+    assert opened == []
+
+
+def test_a_project_that_cannot_be_filled_is_not_kept(monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ProjectError, match="No space left"):
+        projects.make("cups", [("cup/1.png", png(drawn("spots", 1)))])
+    assert projects.names() == []
+
+
+def test_a_picture_that_was_added_again_is_put_back_once(two_kinds):
+    first = projects.load(two_kinds).classes[0].samples[0]
+    projects.put_back(two_kinds, "stripes", 0, {first: projects.content(two_kinds, first.key)})
+    assert counts(two_kinds) == {"stripes": 12, "spots": 12}
 
 
 def test_a_hostile_zip_leaves_nothing_outside_and_the_good_pictures_inside(tmp_path):
