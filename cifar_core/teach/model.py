@@ -187,7 +187,7 @@ def backbone(alpha: float, image_size: int) -> Backbone:
 @functools.lru_cache(maxsize=4)
 def _opened(kind: str, alpha: float, image_size: int) -> Backbone:
     weights = pretrained.load("auto" if kind == "imagenet" else kind, alpha, image_size, seed=1)
-    network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS), side=image_size)
+    network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS))
     return Backbone(**vars(weights), network=network)
 
 
