@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
 import sys
 import threading
@@ -174,26 +175,21 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def is_stored(config: TrainConfig) -> bool:
-    """Return whether at least one phase of `config` learns from cached features."""
-    has_frozen_phase = config.head_epochs > 0 or architecture.cut_block(config.fine_tune_blocks) is not None
-    return has_frozen_phase and (config.augmentation == 0 or config.views > 0)
-
-
 def cached_images(config: TrainConfig, training: int, validation: int) -> int:
     """Return the number of images to cache; each view of an image counts."""
-    if not is_stored(config):
-        return 0
-    return (1 if config.augmentation == 0 else config.views_used) * training + validation
+    return config.views_used * training + validation if config.stored_layers else 0
 
 
 def store_bytes(config: TrainConfig, images: int) -> int:
     """Return the size in bytes of the features of `images` images in the cache."""
-    values = architecture.top_channels(config.alpha) if config.head_epochs else 0
-    shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-    if config.fine_tunes and shape:
-        values += shape[0] * shape[1] * shape[2]
-    return 2 * values * images
+    shapes = layer_shapes(config)
+    return 2 * images * sum(math.prod(shapes[layer]) for layer in config.stored_layers.values())
+
+
+def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
+    """Return the feature shape of one image for each layer that can be stored."""
+    cut = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+    return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
 
 
 def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
@@ -230,12 +226,12 @@ def _progress(rows: list[dict[str, Any]], stage: str) -> tuple[int, float]:
 def _key(stage: str, config: TrainConfig) -> str:
     blocks = config.fine_tune_blocks if config.fine_tunes else 0
     backbone: list[Any] = [config.alpha, config.image_size]
-    teacher = ["teacher"] if config.distils else []
-    trained = [*backbone, blocks, config.batch_size, is_stored(config), *teacher]
+    inputs = [bool(config.stored_layers), *(["teacher"] if config.distils else [])]
+    trained = [*backbone, blocks, config.batch_size, *inputs]
     shapes: dict[str, list[Any]] = {
         "start": [],
         "features": [*backbone, blocks],
-        "head": [*backbone, config.head_batch_size, is_stored(config), *teacher],
+        "head": [*backbone, config.head_batch_size, *inputs],
         "fine_tune": trained,
         "evaluate": backbone,
         "memory": trained,
@@ -247,7 +243,7 @@ def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
     trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED
-    below = 0.0 if is_stored(config) else everything * _ROUGH_KERAS_FORWARD
+    below = 0.0 if config.stored_layers else everything * _ROUGH_KERAS_FORWARD
     return {
         "start": _ROUGH_START_SECONDS,
         "features": everything * _ROUGH_FORWARD,

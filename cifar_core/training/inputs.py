@@ -49,22 +49,6 @@ def views(config: TrainConfig) -> list[View]:
     return [View(config.augmentation, config.seed, number) for number in range(config.views)]
 
 
-def stored_layers(config: TrainConfig) -> dict[str, str]:
-    """Return the stored layer of each phase: phase -> "pooled" or "cut". A phase that is missing learns from pixels."""
-    if config.views == 0 and config.augmentation > 0:
-        return {}
-    layers = {"head": "pooled"} if config.head_epochs else {}
-    if config.fine_tunes and architecture.cut_block(config.fine_tune_blocks) is not None:
-        layers["fine_tune"] = "cut"
-    return layers
-
-
-def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
-    """Return the feature shape of one image for each layer that can be stored."""
-    cut = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-    return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
-
-
 def litert_network(
     config: TrainConfig, named: Named, outputs: Collection[str], threads: int | None = None
 ) -> litert.Network:
@@ -118,7 +102,7 @@ class FeatureExtractor:
         self, config: TrainConfig, dataset: Dataset, weights: Weights, is_importing: Callable[[], bool] = lambda: False
     ) -> None:
         self._config, self._dataset, self._weights, self._is_importing = config, dataset, weights, is_importing
-        self._layers = sorted(set(stored_layers(config).values()))
+        self._layers = sorted(config.stored_layers.values())
         self._networks: dict[int, litert.Network] = {}  # threads -> network; only the newest
         self._making = Lock()
 
@@ -134,7 +118,7 @@ class FeatureExtractor:
             **view.about(),
         }
         names = {"pooled": "pooled", "cut": f"block {architecture.cut_block(config.fine_tune_blocks)}"}
-        shapes, rows = layer_shapes(config), len(self._images(view))
+        shapes, rows = costs.layer_shapes(config), len(self._images(view))
         return {
             layer: feature_cache.entry({**about, "layer": names[layer]}, rows, shapes[layer]) for layer in self._layers
         }
@@ -302,7 +286,7 @@ class Inputs:
         self.teacher = Teacher(config.teacher, self.dataset, reporter) if config.distils else None
         self._extractor = FeatureExtractor(config, self.dataset, self.weights, is_importing)
         self._filled: dict[tuple[View, int], dict[str, feature_cache.Entry]] = {}
-        self._layers = stored_layers(config)
+        self._layers = config.stored_layers
         self.end_to_end_reason = self._make_room()
 
     def check_unchanged(self, before: Environment) -> None:

@@ -36,7 +36,7 @@ from cifar_core.training import hardware, model
 from cifar_core.training.batches import Batches, Source
 from cifar_core.training.callbacks import Phase
 from cifar_core.training.fit import VALIDATION_BATCH, compiled, phases
-from cifar_core.training.inputs import Pixels, layer_shapes, litert_network, stored_layers
+from cifar_core.training.inputs import Pixels, litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.worker import SLOT
 
@@ -77,7 +77,7 @@ def measured(config: TrainConfig) -> dict[str, float]:
     network = model.build(config, base)
     ready = time.time() - psutil.Process().create_time()
     rates = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
-    if layers := tuple(sorted(set(stored_layers(config).values()))):
+    if layers := tuple(sorted(config.stored_layers.values())):
         rates["features"] = _forward(config, base, pixels, layers)
     rates["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
     rates["memory"] = costs.peak_memory_bytes()
@@ -88,7 +88,7 @@ def measured(config: TrainConfig) -> dict[str, float]:
 
 def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, pixels: np.ndarray) -> float:
     """Return the seconds of an epoch per training image, including validation. The first epoch is a warm-up."""
-    layer = stored_layers(config).get(phase.name)
+    layer = config.stored_layers.get(phase.name)
     trained = compiled(network, config, phase, _STEPS, layer is not None)
 
     def batches(size: int, strength: float) -> Batches:
@@ -118,7 +118,7 @@ class _Features:
     """A source of random features with the dtype of the cache."""
 
     def __init__(self, config: TrainConfig, layer: str) -> None:
-        shape = (_IMAGES, *layer_shapes(config)[layer])
+        shape = (_IMAGES, *costs.layer_shapes(config)[layer])
         self._rows = np.random.default_rng(1).random(shape, np.float32).astype(np.float16)
 
     def begin(self, epoch: int) -> None:

@@ -56,7 +56,7 @@ def _work(run: Run) -> int:
         signal.signal(number, lambda *_: writer.stopping.set())
     state = train_run(run, writer)
     if state == "finished" and writer.rows and not writer.is_resumed:  # without rows, another machine trained it
-        lacked_room = costs.is_stored(run.config) and run.status.get("note")  # then it was trained end to end
+        lacked_room = run.config.stored_layers and run.status.get("note")  # then it was trained end to end
         if not lacked_room:
             costs.record_run(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0

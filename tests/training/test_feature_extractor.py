@@ -17,7 +17,7 @@ from cifar_core.runs import create
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
 from cifar_core.training.fit import _PhaseTraining, compiled, phases
-from cifar_core.training.inputs import CHUNK, FeatureExtractor, Inputs, View, stored_layers, views
+from cifar_core.training.inputs import CHUNK, FeatureExtractor, Inputs, View, views
 from cifar_core.training.run_writer import RunWriter
 
 Change = Callable[..., TrainConfig]
@@ -108,7 +108,7 @@ def test_augmented_views_are_entries_by_seed_strength_and_number(change: Change)
 def test_each_phase_is_trained_from_what_serves_it(
     change: Change, changes: dict[str, Any], layers: dict[str, str]
 ) -> None:
-    assert stored_layers(change(**changes)) == layers
+    assert change(**changes).stored_layers == layers
 
 
 # ---- filling
