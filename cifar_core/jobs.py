@@ -114,11 +114,9 @@ class Job:
 
     def read(self) -> dict[str, Any]:
         """Return the record. "state" is "none", "working", "stopped", "failed" (with "error") or "done"."""
-        status = self._load()
         if self.is_running:
-            return status | {"state": "working"}
-        if status.get("state") == "working":  # it may have ended after the file was read
-            status = self._load()
+            return self._load() | {"state": "working"}
+        status = self._load()  # after the lock: a process that has ended has written its last record
         if status.get("state") == "working":
             return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
         if status.get("state") == "failed":

@@ -14,7 +14,7 @@ from cifar_core.data import augmentation
 from cifar_core.data.cifar10 import split
 from cifar_core.export import script
 from cifar_core.network import pretrained
-from cifar_core.training import fit, model
+from cifar_core.training import callbacks, fit, model
 
 SMALL = TrainConfig(train_images=1_000, alpha=0.35, image_size=32, weights="random", dense_units=16, batch_size=128,
                     head_epochs=1, fine_tune_epochs=1)  # fmt: skip
@@ -127,7 +127,7 @@ def test_it_compiles_as_the_product_does(use, schedule: str, optimizer: str) -> 
     recipe.fit(fake, images(1_000), None, 8, 128, 2e-4, [])
     own, loss = given.compiled
     network = model.build(config, pretrained.load("random", 0.35, 32, 1).named)
-    product = fit.compiled(network, config, fit.Phase("fine_tune", 8, 128, 2e-4), steps=8, is_stored=False)
+    product = fit.compiled(network, config, callbacks.Phase("fine_tune", 8, 128, 2e-4), steps=8, is_stored=False)
     theirs = product.optimizer
     assert type(own) is type(theirs) and own.weight_decay == theirs.weight_decay
     for step in (0, 3, 6, 40, 63):

@@ -12,7 +12,7 @@ that differ.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,9 @@ from cifar_core.config import TrainConfig
 from cifar_core.evaluation import data_map
 from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
-from cifar_core.training import finish, model
+from cifar_core.training import callbacks, finish, model
 from cifar_core.training.batches import Batches
-from cifar_core.training.callbacks import (
-    MONITOR,
-    AveragedWeightsCallback,
-    CheckpointCallback,
-    MetricsCallback,
-    Phase,
-    ProbeCallback,
-    StopCallback,
-    clipped,
-)
+from cifar_core.training.callbacks import MONITOR, Phase
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter, restore
@@ -67,25 +58,20 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     (n, ...), and a compiled part with the same network and layers is reused.
     """
     model.freeze(network, config, phase.name)
+    choices = config.optimizer, config.schedule, config.ema, config.distils
     if is_stored:
         last = model.first_trained_layer(config, phase.name)
         is_folded = phase.name == "fine_tune" and config.batch_norm == "inference"
         cut = architecture.cut_block(config.fine_tune_blocks) if is_folded else None
-        part = _compiled_part(network, last, cut, config.alpha, config.dropout > 0, _choices(config))
+        part = _compiled_part(network, last, cut, config.alpha, choices)
     else:
-        part = _Compiled(network, network, _choices(config))
+        part = _Compiled(network, network, choices, {})
     part.reset(config, phase, steps)
     return part.model
 
 
-def _choices(config: TrainConfig) -> _Choices:
-    return config.optimizer, config.schedule, config.ema, config.distils
-
-
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)
-def _compiled_part(
-    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, choices: _Choices
-) -> _Compiled:
+def _compiled_part(network: keras.Model, last: str, cut: int | None, alpha: float, choices: _Choices) -> _Compiled:
     """Compile the layers after the frozen layer `last`. If `cut` is given, fold the batch norms after that block."""
     frozen = network.get_layer(last).output
     features = keras.Input(frozen.shape[1:])
@@ -94,8 +80,8 @@ def _compiled_part(
         pooled = model.BackboneTop(network, alpha, cut)(features)
     elif last != "pooled":
         pooled = keras.Model(frozen, network.get_layer("pooled").output)(features)
-    output, rate = model.connect_head(network, pooled, drops)
-    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), choices, rate)
+    output, rates = model.connect_head(network, pooled)
+    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), choices, rates)
 
 
 class _Compiled:
@@ -106,36 +92,29 @@ class _Compiled:
     """
 
     def __init__(
-        self,
-        network: keras.Model,
-        trained: keras.Model,
-        choices: _Choices,
-        dropout: keras.Variable | None = None,
+        self, network: keras.Model, trained: keras.Model, choices: _Choices, rates: Mapping[str, keras.Variable]
     ) -> None:
         optimizer, self._schedule, ema, _ = choices
         self.model = trained
-        self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES}
+        self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES} | dict(rates)
         self._peak, self._falling, self._warm_up, self._momentum = (
             keras.Variable(1.0, trainable=False) for _ in range(4)
         )
         penalty = keras.regularizers.L2(0.0)
         penalty.l2 = self._knobs["l2"]
         network.get_layer("head_dense").kernel.regularizer = penalty
-        if dropout is not None:
-            self._knobs["dropout"] = dropout
         rate: Any = 1e-3
         if self._schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(
                 0.0, self._falling, warmup_target=self._peak, warmup_steps=self._warm_up
             )
+        measures = keras.metrics.categorical_accuracy, keras.losses.categorical_crossentropy
         trained.compile(
             optimizer=self._optimizer(optimizer, rate, ema == "on"),
             loss=self._loss,
             metrics=[
-                keras.metrics.MeanMetricWrapper(_of_labels(keras.metrics.categorical_accuracy), name="accuracy"),
-                keras.metrics.MeanMetricWrapper(
-                    _of_labels(keras.losses.categorical_crossentropy), name="cross_entropy"
-                ),
+                keras.metrics.MeanMetricWrapper(_of_labels(measure), name=name)
+                for name, measure in zip(("accuracy", "cross_entropy"), measures, strict=True)
             ],
             jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
         )
@@ -214,7 +193,7 @@ class NetworkCache:
 
     def build(self, config: TrainConfig, base: Named) -> keras.Model:
         """Return the network of `config` with the backbone weights `base` and a new head."""
-        backbone = (config.alpha, config.image_size, config.scaling, config.weights, config.batch_norm)
+        backbone = (config.alpha, config.image_size, config.scaling, config.batch_norm)
         key = (*backbone, config.dense_units, config.dropout > 0, config.seed)
         network, first = self._networks.pop(key, (None, []))
         if network is None:
@@ -222,6 +201,7 @@ class NetworkCache:
             first = [variable.numpy() for variable in network.variables]
         else:
             restore(network.variables, first)
+            model.assign(network, base)  # best weights available may have become others since
             network.get_layer("head_dropout").rate = config.dropout
             network.get_layer("head_dense").kernel_regularizer.l2 = config.l2
         self._networks[key] = network, first  # ordered by last use
@@ -335,13 +315,13 @@ class _PhaseTraining:
         save_answers, prune = (kinds.LambdaCallback(on_epoch_end=end) for end in (self._save_answers, self._prune))
         return [
             kinds.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
-            *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
+            *([callbacks.AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
             *watched.values(),
-            MetricsCallback(writer, phase, len(self.inputs.train_rows), changes),
-            StopCallback(writer),
-            ProbeCallback(writer, config, self.network, phase.name, len(training)),
+            callbacks.MetricsCallback(writer, phase, len(self.inputs.train_rows), changes),
+            callbacks.StopCallback(writer),
+            callbacks.ProbeCallback(writer, config, self.network, phase.name, len(training)),
             *([] if self.trial else [save_answers]),
-            CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
+            callbacks.CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
             *([prune] if self.trial else []),  # after the checkpoint: the epoch is saved
         ]
 
@@ -351,5 +331,5 @@ class _PhaseTraining:
         data_map.write_epoch(self.writer.run.path, self.writer.epochs - 1, probabilities)
 
     def _prune(self, _: int, logs: dict[str, Any]) -> None:
-        if self.trial and self.trial.should_prune(self.writer.epochs, clipped(logs[MONITOR])):
+        if self.trial and self.trial.should_prune(self.writer.epochs, callbacks.clipped(logs[MONITOR])):
             raise Pruned
