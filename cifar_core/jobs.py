@@ -14,6 +14,7 @@ sweeps have their own records (see runs/__init__.py and search/studies.py), sinc
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ from filelock import Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError, sentence
+from cifar_core.errors import CifarError, RunError, sentence
 from cifar_core.runs import Run, records, trash
 
 RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.shared_queue"
@@ -288,6 +289,21 @@ def worker_environment(variables: Mapping[str, str] | None = None) -> dict[str, 
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
     return environment | dict(variables or {})
+
+
+def program(work: Callable[..., object]) -> Callable[..., int]:
+    """Decorate the work of a process: return its exit code, and print an error that a user can fix."""
+
+    @functools.wraps(work)
+    def main(*arguments: Any) -> int:
+        try:
+            work(*arguments)
+        except CifarError as error:
+            print(error, file=sys.stderr)
+            return 2
+        return 0
+
+    return main
 
 
 def this_process() -> dict[str, float]:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
+from cifar_core.errors import CifarError, StoreError, TrainingError
 from cifar_core.inference import calibration
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Settings
@@ -53,17 +53,14 @@ Report = Callable[[Mapping[str, float], np.ndarray], None]
 """Called after each epoch with its metrics and the predicted class of each validation image, int (n,)."""
 
 
-def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
-    """Process the requests in `folder` until `idle_seconds` pass without one; return the exit code."""
+@jobs.program
+def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> None:
+    """Process the requests in `folder` until `idle_seconds` pass without one."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     before = (head_lab.requested() or (None, 0.0))[1]  # a request to an earlier process
-    try:
-        with head_lab.job().working():
-            _Worker().run(idle_seconds, before)
-    except RunError as error:  # another process is running, or the folder cannot be used
-        print(error, file=sys.stderr)
-    return 0
+    with head_lab.job().working():
+        _Worker().run(idle_seconds, before)
 
 
 class _Worker:

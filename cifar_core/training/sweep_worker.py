@@ -42,22 +42,18 @@ class Interrupted(Exception):  # noqa: N818 - not an error
     """Raised if the worker must stop; its trial continues under another number."""
 
 
-def main(name: str) -> int:
-    """Work on the sweep `name` and return the exit code."""
+@jobs.program
+def main(name: str) -> None:
+    """Work on the sweep `name`."""
     os.environ["CIFAR_RUNS_DIR"] = str(runs.runs_dir().resolve())
-    try:
-        folder = studies.folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            number = _take_number(folder, stack)
-            plan = studies.plan_of(study := studies.open_study(name))
-            # a restarted worker must not propose the same trials again
-            seed = plan.base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
-            Worker(studies.open_study(name, seed=seed), folder).work()
-    except CifarError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    folder = studies.folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        number = _take_number(folder, stack)
+        plan = studies.plan_of(study := studies.open_study(name))
+        # a restarted worker must not propose the same trials again
+        seed = plan.base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
+        Worker(studies.open_study(name, seed=seed), folder).work()
 
 
 def _take_number(folder: Path, stack: ExitStack) -> int:

@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 from filelock import Timeout
 
-from cifar_core import costs, machine, runs
+from cifar_core import costs, jobs, machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10
-from cifar_core.errors import CifarError, TrainingError
+from cifar_core.errors import TrainingError
 from cifar_core.export import script
 from cifar_core.inference import model_file
 from cifar_core.network import architecture, pretrained
@@ -46,27 +46,20 @@ _SLOT_SECONDS = 600
 _PREDICTED_IMAGES = 2_000
 
 
-def main(text: str) -> int:
-    """Run the measurement in the JSON `text` and return the exit code."""
+@jobs.program
+def main(text: str) -> None:
+    """Run the measurement in the JSON `text`."""
     plan = json.loads(text)
     if "limit_seconds" in plan:
         _time_recipe(TrainConfig.from_dict(plan["config"]), plan["limit_seconds"])
-        return 0
-    try:
-        with costs.measuring().working():
-            _measure(TrainConfig.from_dict(plan))
-    except CifarError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def _measure(config: TrainConfig) -> None:
-    try:
-        with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
-            costs.record(config, measured(config))
-    except Timeout:
-        raise TrainingError("A run is training; measure again when it has ended.") from None
+        return
+    config = TrainConfig.from_dict(plan)
+    with costs.measuring().working():
+        try:
+            with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
+                costs.record(config, measured(config))
+        except Timeout:
+            raise TrainingError("A run is training; measure again when it has ended.") from None
 
 
 def measured(config: TrainConfig) -> dict[str, float]:
