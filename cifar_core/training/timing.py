@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,13 @@ from filelock import Timeout
 
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import augmentation, cifar10
+from cifar_core.data import augmentation, cifar10, feature_cache
 from cifar_core.errors import TrainingError
 from cifar_core.export import script
 from cifar_core.inference import model_file
 from cifar_core.network import architecture, pretrained
 from cifar_core.training import hardware, model
-from cifar_core.training.batches import Batches, Source
+from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import Phase
 from cifar_core.training.fit import VALIDATION_BATCH, compiled, phases
 from cifar_core.training.inputs import Pixels, litert_network
@@ -86,8 +87,8 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
 
     def batches(size: int, strength: float) -> Batches:
         rows = np.arange(_STEPS * size) % _IMAGES
-        source: Source = _Features(config, layer) if layer else Pixels(pixels, rows, strength, config.seed)
-        return Batches(source, rows % architecture.CLASS_COUNT, size)
+        stored = _features(costs.layer_shapes(config)[layer]) if layer else None
+        return Batches(stored or Pixels(pixels, rows, strength, config.seed), rows % architecture.CLASS_COUNT, size)
 
     sources = batches(phase.batch_size, config.augmentation), batches(VALIDATION_BATCH, 0.0)
     training, validation = (source.feed() for source in sources)
@@ -107,19 +108,10 @@ def _forward(config: TrainConfig, named: pretrained.Named, pixels: np.ndarray, o
     return _seconds(lambda: network.run(augmentation.augment(pixels, places, strength, config.seed, 0))) / _IMAGES
 
 
-class _Features:
-    """A source of random features with the dtype of the cache."""
-
-    def __init__(self, config: TrainConfig, layer: str) -> None:
-        shape = (_IMAGES, *costs.layer_shapes(config)[layer])
-        self._rows = np.random.default_rng(1).random(shape, np.float32).astype(np.float16)
-
-    def begin(self, epoch: int) -> None:
-        """Do nothing: there is only one epoch."""
-
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return features, float32 (n, ...)."""
-        return self._rows[rows % _IMAGES].astype(np.float32)
+def _features(shape: tuple[int, ...]) -> Any:
+    """Return a source of random features of shape `shape` with the dtype of the cache."""
+    stored = np.random.default_rng(1).random((_IMAGES, *shape), np.float32).astype(feature_cache.DTYPE)
+    return SimpleNamespace(begin=lambda epoch: None, take=lambda rows: stored[rows % _IMAGES].astype(np.float32))
 
 
 def _time_recipe(config: TrainConfig, limit_seconds: float) -> None:
