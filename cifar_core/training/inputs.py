@@ -35,7 +35,7 @@ from cifar_core.training.run_writer import Reporter
 
 CHUNK = 512
 """Images per write to the cache and per check for a stop."""
-_AHEAD = 2  # concurrent chunks: one is augmented or rounded while the other is computed
+_AHEAD = 2  # concurrent chunks: one is augmented while the other is computed
 
 Outputs = dict[str, np.ndarray]
 
@@ -126,11 +126,8 @@ class FeatureExtractor:
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
         """Compute the missing features of the images `positions` of `view` (see `_fill`), and return the entries."""
         entries, images = self.entries(view), self._images(view)
-        _fill(entries, positions, lambda part: self._outputs(view.of(images, part)), progress)
+        _fill(entries, positions, lambda part: self._network()(view.of(images, part)), progress)
         return entries
-
-    def _outputs(self, images: np.ndarray) -> Outputs:
-        return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
 
     def _network(self) -> Forward:
         """Return a function that maps uint8 (n, 32, 32, 3) to the outputs of the stored layers, float32 (n, ...)."""
