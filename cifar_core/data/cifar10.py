@@ -88,7 +88,7 @@ class _Source:
         return str(self.path) if self.files else DRAWN
 
 
-_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error for a damaged archive
+_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error if the files are damaged
 _loading, _drawing_few = threading.Lock(), threading.Lock()
 _few_drawn = functools.lru_cache(maxsize=16)(synthetic.images)
 
@@ -254,26 +254,29 @@ def _source(files: list[Path]) -> _Source:
 def _load(source: _Source, progress: machine.Progress = lambda done, total: None) -> Dataset:
     with _loading:
         known, found = _loaded.get(source.name, (None, None))
-        if known == source and isinstance(found, Dataset):
+        if known != source:
+            try:
+                found = _dataset(source, _read(source, progress))
+            except DataError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise  # the next attempt may succeed
+                found = error
+            _loaded[source.name] = source, found
+        if isinstance(found, Dataset):
             return found
-        if known == source:
-            raise DataError(str(found))
-        try:
-            arrays = _read(source, progress)
-        except DataError as error:
-            if source.is_archive:  # detecting the damage takes two seconds
-                _loaded[source.name] = source, error
-            raise
-        for array in arrays:
-            array.flags.writeable = False
-        dataset = Dataset(source.name, *arrays, fingerprint=_fingerprint(arrays), source=source.where)
-        if source.name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
-            raise DataError(
-                f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
-                "Run 'python -m cifar_core data download', which replaces it."
-            )
-        _loaded[source.name] = source, dataset
-        return dataset
+        raise DataError(str(found))
+
+
+def _dataset(source: _Source, arrays: Arrays) -> Dataset:
+    for array in arrays:
+        array.flags.writeable = False
+    dataset = Dataset(source.name, *arrays, fingerprint=_fingerprint(arrays), source=source.where)
+    if source.name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
+        raise DataError(
+            f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
+            "Run 'python -m cifar_core data download', which replaces it."
+        )
+    return dataset
 
 
 def _read(source: _Source, progress: machine.Progress) -> Arrays:

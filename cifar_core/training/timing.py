@@ -69,7 +69,7 @@ def measured(config: TrainConfig) -> dict[str, float]:
     pixels = rng.integers(0, 256, (_IMAGES, 32, 32, 3), dtype=np.uint8)
     base = pretrained.load("random", config.alpha, config.image_size, config.seed).named
     network = model.build(config, base)
-    ready = time.time() - psutil.Process().create_time()
+    ready = max(time.time() - psutil.Process().create_time(), 0.0)  # the clock may have been set back
     rates = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
     if layers := tuple(sorted(config.stored_layers.values())):
         rates["features"] = _forward(config, base, pixels, layers)
