@@ -27,7 +27,7 @@ from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import MONITOR, Phase
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.keras_import import keras
-from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter, restore
+from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter, ShouldPrune, restore
 
 _MOST_NETWORKS = 4
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
@@ -210,25 +210,18 @@ class NetworkCache:
         return network
 
 
-@dataclass(frozen=True)
-class TrialOptions:
-    """Options of a trial of a sweep, which saves less than another training and may be pruned.
-
-    `should_prune(epoch, validation accuracy)` may end the training after an epoch (counted from 1 over both phases).
-    """
-
-    networks: NetworkCache
-    should_prune: Callable[[int, float], bool]
+_trial_networks = NetworkCache()
 
 
 def train(
-    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, trial: TrialOptions | None = None
+    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, should_prune: ShouldPrune | None = None
 ) -> dict[str, Any]:
     """Train from the checkpoint `saved`, or from the start if None; save, evaluate, and return the run's metrics.
 
-    Raises Stopped; the checkpoint then contains the last full epoch.
+    `should_prune` makes it a trial of a sweep, which saves less. Raises Stopped; the checkpoint then contains the last
+    full epoch.
     """
-    config, build = inputs.config, trial.networks.build if trial else model.build
+    config, build = inputs.config, _trial_networks.build if should_prune else model.build
     keras.utils.set_random_seed(config.seed)
     network = build(config, inputs.weights.named)
     best = saved.best if saved else model.named_weights(network)
@@ -238,11 +231,11 @@ def train(
     finish.write_descriptions(inputs, network, writer)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(inputs, network, best, writer, trial, phase).train(progress, resumed)
+        progress = _PhaseTraining(inputs, network, best, writer, should_prune, phase).train(progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
-    return (finish.finish_trial if trial else finish.finish)(inputs, network, progress, writer)
+    return (finish.finish_trial if should_prune else finish.finish)(inputs, network, progress, writer)
 
 
 def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
@@ -259,7 +252,7 @@ class _PhaseTraining:
     network: keras.Model
     best: dict[str, np.ndarray]
     writer: RunWriter
-    trial: TrialOptions | None
+    should_prune: ShouldPrune | None
     phase: Phase
 
     def train(self, progress: Progress, resumed: Checkpoint | None) -> Progress:
@@ -272,7 +265,7 @@ class _PhaseTraining:
         if resumed:
             restore(trained.optimizer.variables, resumed.optimizer)
         else:
-            if progress.phase_done and not self.trial:
+            if progress.phase_done and not self.should_prune:
                 finish.save_head_checkpoint(self.writer.run)
             model.assign(self.network, self.best)  # a phase starts from the best weights so far
             progress = progress.at_start_of(phase.name)
@@ -310,7 +303,7 @@ class _PhaseTraining:
             watched["reduce"] = kinds.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        pause = _TRIAL_PAUSE_SECONDS if self.trial else 0.0
+        pause = _TRIAL_PAUSE_SECONDS if self.should_prune else 0.0
         changes = functools.partial(model.weight_changes, self.network, self.inputs.weights.named)
         save_answers, prune = (kinds.LambdaCallback(on_epoch_end=end) for end in (self._save_answers, self._prune))
         return [
@@ -320,9 +313,9 @@ class _PhaseTraining:
             callbacks.MetricsCallback(writer, phase, len(self.inputs.train_rows), changes),
             callbacks.StopCallback(writer),
             callbacks.ProbeCallback(writer, config, self.network, phase.name, len(training)),
-            *([] if self.trial else [save_answers]),
+            *([] if self.should_prune else [save_answers]),
             callbacks.CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
-            *([prune] if self.trial else []),  # after the checkpoint: the epoch is saved
+            *([prune] if self.should_prune else []),  # after the checkpoint: the epoch is saved
         ]
 
     def _save_answers(self, *_: object) -> None:
@@ -331,5 +324,5 @@ class _PhaseTraining:
         data_map.write_epoch(self.writer.run.path, self.writer.epochs - 1, probabilities)
 
     def _prune(self, _: int, logs: dict[str, Any]) -> None:
-        if self.trial and self.trial.should_prune(self.writer.epochs, callbacks.clipped(logs[MONITOR])):
+        if self.should_prune and self.should_prune(self.writer.epochs, callbacks.clipped(logs[MONITOR])):
             raise Pruned

@@ -67,7 +67,7 @@ class _Worker:
     """The state of the process, and the `Reporter` of its `Inputs`."""
 
     def __init__(self) -> None:
-        self._base: dict[str, Any] = {}  # description of the inputs, after `_prepare`
+        self._base: dict[str, Any] = {}  # images, split and weights that all heads share, after `_prepare`
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Write the progress of the preparation to the status."""
@@ -112,7 +112,14 @@ class _Worker:
         with self._slot():
             self._update_status("preparing")
             inputs.prepare()
-            self._base = {"base": _describe(inputs)}
+            about = {
+                "key": base_key(inputs),
+                "images": inputs.dataset.label,
+                "weights": inputs.weights.label,
+                "train_images": len(inputs.train_rows),
+                "validation_images": len(inputs.validation_rows),
+            }
+            self._base = {"base": about}
         results = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
         for old in results[:-_MOST_RESULTS]:
             old.unlink(missing_ok=True)
@@ -170,17 +177,6 @@ def base_key(inputs: Inputs) -> str:
     config = inputs.config
     parts = (inputs.dataset.fingerprint, inputs.weights.fingerprint, config.train_images, config.seed, "map 3")
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _describe(inputs: Inputs) -> dict[str, Any]:
-    """Return labels and sizes of the images, split and weights that all heads share."""
-    return {
-        "key": base_key(inputs),
-        "images": inputs.dataset.label,
-        "weights": inputs.weights.label,
-        "train_images": len(inputs.train_rows),
-        "validation_images": len(inputs.validation_rows),
-    }
 
 
 def make_map(inputs: Inputs) -> None:
@@ -249,7 +245,21 @@ def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled
             logs = head.train_on_batch(images, one_hot, return_dict=True)  # of this batch only
             total += [float(logs[name]) for name in ("loss", "cross_entropy", "accuracy")]
         probabilities = keras.ops.convert_to_numpy(head(features, training=False))  # (n, 10)
-        report(_figures(epoch + 1, (total / steps).tolist(), probabilities, truth), probabilities.argmax(axis=1))
+        loss, cross_entropy, accuracy = (total / steps).tolist()
+        if not math.isfinite(loss) or not np.isfinite(probabilities).all():
+            raise TrainingError(
+                f"Training failed: in epoch {epoch + 1} the loss became {loss}, expected a number; lower the rate."
+            )
+        predicted = probabilities.argmax(axis=1)
+        figures = {
+            "epoch": epoch + 1,
+            "accuracy": min(accuracy, 1.0),
+            "loss": loss,
+            "cross_entropy": cross_entropy,
+            "validation_accuracy": float((predicted == truth).mean()),
+            **dict.fromkeys(("validation_loss", "validation_cross_entropy"), calibration.loss(probabilities, truth)),
+        }
+        report(figures, predicted)
     return True
 
 
@@ -269,22 +279,6 @@ def _networks() -> NetworkCache:
     from cifar_core.training import fit, model
 
     return fit.NetworkCache(lambda config, _: model.build_head(config))
-
-
-def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    loss, cross_entropy, accuracy = means
-    if not math.isfinite(loss) or not np.isfinite(probabilities).all():
-        raise TrainingError(
-            f"Training failed: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
-        )
-    return {
-        "epoch": epoch,
-        "accuracy": min(accuracy, 1.0),
-        "loss": loss,
-        "cross_entropy": cross_entropy,
-        "validation_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
-        **dict.fromkeys(("validation_loss", "validation_cross_entropy"), calibration.loss(probabilities, truth)),
-    }
 
 
 if __name__ == "__main__":
