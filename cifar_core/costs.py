@@ -7,8 +7,6 @@ machine only ever adds time. For a shape without measurements, it scales rough v
 multiply-adds and sets `measured` to False.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

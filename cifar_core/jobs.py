@@ -11,8 +11,6 @@ A feature declares its job as a `Job`, does the work inside `working` and shows 
 sweeps have their own records (see runs/__init__.py and search/studies.py), since they can be resumed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

@@ -1,7 +1,5 @@
 """One setting of a training run: its label, range or choices, unit, help and group."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

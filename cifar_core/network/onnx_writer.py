@@ -4,8 +4,6 @@ LiteRT is channels-last (n, h, w, c), ONNX channels-first (n, c, h, w); the pixe
 Operators: https://onnx.ai/onnx/operators/, opset 18.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

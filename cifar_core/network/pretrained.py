@@ -4,8 +4,6 @@ Weights are named arrays: `"<Keras layer>/<variable>"` -> float32; the variable 
 moving_mean or moving_variance. ImageNet files are those of Keras Applications, in Keras's cache folder.
 """
 
-from __future__ import annotations
-
 import filecmp
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Keras callbacks of a run: metrics, stop, checkpoint, pinned pictures."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

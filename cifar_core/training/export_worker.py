@@ -5,8 +5,6 @@
 Imports Keras only for the Keras format.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

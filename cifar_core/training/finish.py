@@ -4,8 +4,6 @@
 the stored features of the last phase and writes no index of training images and no out-of-distribution threshold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """CPU threads, GPU and memory of a training. Imported before Keras, which reads the thread settings at import."""
 
-from __future__ import annotations
-
 import errno
 import mmap
 import os

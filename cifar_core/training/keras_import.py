@@ -3,8 +3,6 @@
 Keras imports both if they are installed, for a third of the whole import's time; only its wrappers for them need them.
 """
 
-from __future__ import annotations
-
 import sys
 
 _HIDDEN = [name for name in ("pandas", "sklearn") if name not in sys.modules]

@@ -8,8 +8,6 @@ CPU core computes a piece of the batch.
 Works with each Keras backend.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect

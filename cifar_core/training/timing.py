@@ -10,8 +10,6 @@ recipe.py: with the settings, images and initial weights of the configuration. P
 one for the predictions; seconds count from the start of the process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import statistics

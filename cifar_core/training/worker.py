@@ -6,8 +6,6 @@ It acquires the run's lock before heavy imports, waits in the queue for the trai
 features while Keras is imported. It writes only to the run's folder and the feature cache.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import signal
