@@ -35,7 +35,6 @@ TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
 DRAWN = f"drawn by the program, version {synthetic.VERSION}"
-DATASETS = ("auto", *LABELS)
 _Name = Literal["cifar10", "generated"]
 
 
@@ -103,7 +102,7 @@ def load(dataset: str = "auto", progress: machine.Progress = lambda done, total:
 
     CIFAR-10 takes half a second and 184 MB; it is loaded once per process until the files change. Synthetic images are
     drawn, with `progress`, once per cache folder.
-    Raises ConfigError for another name; DataError if CIFAR10_DIR or the cache is damaged, or "cifar10" is not found.
+    Raises DataError if CIFAR10_DIR or the cache is damaged, or "cifar10" is not found.
     """
     return _load(_choose(dataset)[0], progress)
 
@@ -212,8 +211,6 @@ def _error_file() -> Path:  # of the last download
 
 def _choose(dataset: str) -> tuple[_Source, str]:
     """Return the location of `dataset` and the reason for it."""
-    if dataset not in DATASETS:
-        raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
     generated = _Source("generated", _drawn_dir(), stamp=((synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES),))
     if dataset == "generated":
         return generated, "chosen by name"
