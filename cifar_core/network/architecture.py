@@ -15,6 +15,7 @@ BLOCK_COUNT = 17
 CLASS_COUNT = 10
 IMAGE_CHANNELS = 3
 BATCH_NORM_VECTORS = 4  # gamma, beta, moving mean, moving variance
+BYTES_PER_WEIGHT = 4  # float32
 
 # Sandler et al. 2018, table 2: (expansion, channels at alpha 1, repeats, stride of the first repeat).
 _STAGES = (
@@ -85,7 +86,7 @@ class Cost:
 
     `parameters` equals Keras's `count_params()`. `fine_tuned_parameters` counts the head and the unfrozen blocks,
     including batch norm statistics. `multiply_adds` is per image; `frozen_multiply_adds` is the part that phase 2
-    does not repeat.
+    does not repeat. `model_bytes` is the size of the float32 LiteRT file, accurate to a few kB.
     """
 
     parameters: int
@@ -93,6 +94,7 @@ class Cost:
     fine_tuned_parameters: int
     multiply_adds: int
     frozen_multiply_adds: int
+    model_bytes: int
 
 
 def batch_norm_name(layer: str) -> str:
@@ -176,12 +178,15 @@ def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int)
     table, features = convolutions(alpha, image_size), top_channels(alpha)
     frozen = [one for one in table if not fine_tune_blocks or one.block < BLOCK_COUNT - fine_tune_blocks]
     dense = features * dense_units + dense_units * CLASS_COUNT
-    head = BATCH_NORM_VECTORS * features + dense + dense_units + CLASS_COUNT
+    biases = dense_units + CLASS_COUNT
+    head = BATCH_NORM_VECTORS * features + dense + biases
     backbone = sum(one.parameters for one in table)
+    folded = (BATCH_NORM_VECTORS - 1) * sum(one.channels for one in table)  # a bias remains of each batch norm
     return Cost(
         parameters=backbone + head,
         head_parameters=head,
         fine_tuned_parameters=backbone + head - sum(one.parameters for one in frozen),
         multiply_adds=sum(one.multiply_adds for one in table) + features + dense,
         frozen_multiply_adds=sum(one.multiply_adds for one in frozen),
+        model_bytes=BYTES_PER_WEIGHT * (backbone - folded + dense + biases),
     )

@@ -134,6 +134,11 @@ def test_every_size_gives_outputs_of_the_tables_shapes(weights, image_size):
     assert network.output_shapes == {"cut": architecture.cut_shape(0.35, image_size, 11)}
 
 
+def test_file_has_the_size_that_the_cost_table_promises(whole_model):
+    surplus = len(whole_model) - architecture.cost(0.35, 32, HEAD_UNITS, 4).model_bytes
+    assert 0 < surplus < 60_000
+
+
 @pytest.mark.parametrize(("blocks", "features"), [(4, "cut"), (0, "pooled")])
 def test_the_top_says_of_stored_features_what_the_whole_says_of_the_images(weights, whole_model, blocks, features):
     expected = Network(whole_model).run(random_images(21))
