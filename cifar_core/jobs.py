@@ -88,11 +88,13 @@ class Job:
             return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.write("working")  # read if the process dies immediately
+            before = machine.stamp(self.file(self.record))
             started = detached(self.command, self.file(".log"))
+            wait_until(lambda: self.is_running or started.poll() is not None, runs.START_SECONDS)
+            if not self.is_running and machine.stamp(self.file(self.record)) == before:
+                self.write("working")  # it has died, or is slow: not before, as others read it
         except OSError as error:
             raise self._refused(error) from None
-        wait_until(lambda: self.is_running or started.poll() is not None, runs.START_SECONDS)
         return started
 
     def ask_to_stop(self) -> None:
