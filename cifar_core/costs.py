@@ -34,6 +34,8 @@ QUICK_MEMORY_BYTES = 1_700_000_000
 """Peak memory of the worker of preset quick; two AMD EPYC cores, TensorFlow 2.21, 2026-11-29."""
 _MEASUREMENTS = 5  # per stage and shape
 _Measurement = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
+_INDEXED_IMAGES = 10_000  # training images in a run's index, as in inference/neighbors.py
+_EVALUATED = ("neighbours", "validation", "phase 1", "test")  # stages of a run that classify images
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
 # Seconds per million multiply-adds of one image: a forward pass in LiteRT, in Keras, a training step after the cut; and
@@ -72,7 +74,10 @@ class Estimate:
 
 
 def estimate(config: TrainConfig, available_images: int, test_images: int) -> Estimate:
-    """Return the estimate for `config` if `available_images` training images are available."""
+    """Return the estimate for `config` if `available_images` training images are available.
+
+    `test_images` is 0 for a trial of a sweep, which also has no index of training images.
+    """
     images = min(config.train_images, available_images)
     validation = round(images * config.validation_fraction)
     training = images - validation
@@ -85,6 +90,8 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         "fine_tune": config.fine_tune_epochs * training if config.fine_tunes else 0,
         "evaluate": validation + test_images,
     }
+    if test_images:  # both phases classify the validation images
+        work["evaluate"] += min(training, _INDEXED_IMAGES) + validation * (config.head_epochs > 0 and config.fine_tunes)
     rates = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
     stages = {
         stage: work[stage] * (min(times) if times else _first_guess(stage, config)) for stage, times in rates.items()
@@ -205,7 +212,7 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
     if images:
         rates["evaluate"] = test_seconds / images
     if epochs:
-        evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
+        evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in _EVALUATED}
         work = sum(row["epoch_seconds"] for row in epochs) + feature_seconds
         work += rates.get("evaluate", 0) * sum(evaluated.values())
         if seconds > work:
