@@ -69,7 +69,7 @@ class CachedOutputs:
         self, dataset: Dataset, outputs: Mapping[str, tuple[dict[str, Any], tuple[int, ...]]], compute: Compute
     ) -> None:
         self._dataset, self._outputs, self._compute = dataset, outputs, compute
-        self._complete: dict[tuple[View, int], dict[str, np.ndarray]] = {}
+        self._complete: dict[tuple[View, int], dict[str, Entry]] = {}
 
     def entries(self, view: View) -> dict[str, Entry]:
         """Return the cache entries of `view`: output -> entry."""
@@ -100,15 +100,14 @@ class CachedOutputs:
                 progress(len(missing), len(missing))
         return entries
 
-    def complete(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, np.ndarray]:
-        """Return the outputs for all images of `view`, float16 (m, ...); rows other than `positions` are undefined.
+    def complete(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
+        """Return the result of `fill`, called once for the same arguments.
 
-        Calls `fill` once for the same arguments; `positions` must live as long as this object.
+        `positions` must live as long as this object.
         """
         key = view, id(positions)
         if key not in self._complete:
-            entries = self.fill(view, positions, progress)
-            self._complete[key] = {name: entry.open() for name, entry in entries.items()}
+            self._complete[key] = self.fill(view, positions, progress)
         return self._complete[key]
 
     def _images(self, view: View) -> np.ndarray:
@@ -195,8 +194,11 @@ class Teacher:
         self._progress = partial(reporter.progress, "teacher")
 
     def stored(self, view: View, positions: np.ndarray) -> np.ndarray:
-        """Return the probabilities for all images of `view`, see `CachedOutputs.complete`. Raises StoreError."""
-        return self._cached.complete(view, positions, self._progress)["teacher"]
+        """Return the probabilities of a view of all images, float16 (m, 10), from the feature cache.
+
+        Missing rows among `positions`, int (n,), are computed and stored; other rows are undefined. Raises StoreError.
+        """
+        return self._cached.complete(view, positions, self._progress)["teacher"].open()
 
 
 def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig:
@@ -249,7 +251,7 @@ class Stored:
     def begin(self, epoch: int) -> None:
         """Open the view of `epoch`."""
         self._view = self._views[epoch // self._epochs_a_view % len(self._views)]
-        self._rows = self._inputs.features(self._view, self._positions)[self._layer]
+        self._rows = self._inputs.features(self._view, self._positions)[self._layer].open()
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return features, float32 (n, ...)."""
@@ -329,7 +331,7 @@ class Inputs:
             return self.dataset.test_images
         rows = np.arange(len(self.dataset.test_labels))
         self._reserve(len(rows))
-        return self.features(View(test=True), rows)[layer]
+        return self.features(View(test=True), rows)[layer].open()
 
     def prepare(self) -> None:
         """Compute the features of the first epoch and of validation. Raises StoreError or Stopped."""
@@ -349,8 +351,8 @@ class Inputs:
             for view in views(self.config)[1 : self.config.views_used] if self._layers else ():
                 self._backbone.fill(view, self.train_rows, progress)
 
-    def features(self, view: View, positions: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the features of `view`, see `CachedOutputs.complete`. Raises StoreError or Stopped."""
+    def features(self, view: View, positions: np.ndarray) -> dict[str, Entry]:
+        """Return the cache entries of `view`, complete for `positions`. Raises StoreError or Stopped."""
         return self._backbone.complete(view, positions, partial(self.reporter.progress, "features"))
 
     def _reserve(self, test_images: int = 0) -> None:

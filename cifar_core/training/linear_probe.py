@@ -67,7 +67,7 @@ def measure(inputs: Inputs, writer: RunWriter) -> dict[str, Any]:
 
 def _accuracy(inputs: Inputs, writer: RunWriter) -> float:
     labels, train, validation = inputs.dataset.train_labels, inputs.train_rows, inputs.validation_rows
-    rows = inputs.features(views(inputs.config)[0], train)["pooled"]
+    rows = inputs.features(views(inputs.config)[0], train)["pooled"].open()
 
     def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(train), _CHUNK):
@@ -75,5 +75,5 @@ def _accuracy(inputs: Inputs, writer: RunWriter) -> float:
             part = train[start : start + _CHUNK]
             yield rows[part], labels[part]
 
-    held_out = inputs.features(View(), validation)["pooled"][validation]
+    held_out = inputs.features(View(), validation)["pooled"].open()[validation]
     return accuracy(*ridge(chunks()), held_out, labels[validation])
