@@ -257,7 +257,7 @@ def _load(source: _Source, progress: machine.Progress = lambda done, total: None
             except DataError as error:
                 if isinstance(error.__cause__, OSError):
                     raise  # the next attempt may succeed
-                found = error
+                found = DataError(str(error))  # without the traceback, which would keep the arrays in memory
             _loaded[source.name] = source, found
         if isinstance(found, Dataset):
             return found
