@@ -28,7 +28,7 @@ def ridge(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, 
 
     Returns kernel (f, k) and bias (k,), float64, for the square roots of the features.
     """
-    products = sums = np.float64(0)  # of the features and the one-hot labels, (f + k, f + k) and (f + k,)
+    products = sums = np.zeros(1)  # of the features and the one-hot labels: (f + k, f + k) and (f + k,)
     count = 0
     for features, labels in chunks:
         rows = np.hstack([_rooted(features), np.eye(architecture.CLASS_COUNT, dtype=np.float32)[labels]])
