@@ -32,8 +32,7 @@ _data, _network, _head = partial(knob, "Data"), partial(knob, "Network"), partia
 _augmentation, _mistake = partial(knob, "Augmentation"), partial(knob, "Deliberate mistakes")
 _phase_1, _phase_2 = partial(knob, "Phase 1: head"), partial(knob, "Phase 2: fine-tuning")
 _optimization, _distillation = partial(knob, "Optimization"), partial(knob, "Distillation")
-_EPOCHS: dict[str, Any] = {"unit": "epochs", "high": 100, "step": 1}
-_SHARE: dict[str, Any] = {"low": 0.0, "high": 1.0, "step": 0.1}
+_SHARE = (0.0, 1.0, 0.1)
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,7 @@ class TrainConfig:
         "Training images",
         "Images used, including the validation share.",
         unit="images",
-        low=1_000,
-        high=ALL_IMAGES,
+        span=(1_000, ALL_IMAGES),
         log=True,
         labels={ALL_IMAGES: "all"},
     )
@@ -60,9 +58,7 @@ class TrainConfig:
         0.2,
         "Validation share",
         "Share of the images held back for validation, equal in every class.",
-        low=0.05,
-        high=0.5,
-        step=0.05,
+        span=(0.05, 0.5, 0.05),
     )
     split: str = _data(
         "stratified",
@@ -89,22 +85,20 @@ class TrainConfig:
         labels={"auto": "best available", "imagenet": "ImageNet", "bundled": "bundled (has seen CIFAR-10)"},
     )
     dropout: float = _head(
-        0.5, "Dropout", "Share of the head's inputs set to zero in each training step.", low=0.0, high=0.8, step=0.05
+        0.5, "Dropout", "Share of the head's inputs set to zero in each training step.", span=(0.0, 0.8, 0.05)
     )
     dense_units: int = _head(
-        128, "Hidden units", "Units of the head's hidden layer.", unit="units", low=16, high=512, step=16, log=True
+        128, "Hidden units", "Units of the head's hidden layer.", unit="units", span=(16, 512, 16), log=True
     )
     l2: float = _head(
-        1e-4, "L2 penalty", "Penalty on large weights of the head's hidden layer.", low=0.0, high=1e-2, log=True
+        1e-4, "L2 penalty", "Penalty on large weights of the head's hidden layer.", span=(0.0, 1e-2), log=True
     )
     augmentation: float = _augmentation(
         1.0,
         "Augmentation strength",
         "Strength of rotation, shift, zoom and brightness: 0 is off, 1 suits 32×32 images, 3 is far too strong. "
         "Above 0, images are also mirrored.",
-        low=0.0,
-        high=3.0,
-        step=0.25,
+        span=(0.0, 3.0, 0.25),
     )
     views: int = _augmentation(
         4,
@@ -112,9 +106,7 @@ class TrainConfig:
         "Augmented versions of each image in the feature cache; epochs alternate between them. 0 augments every "
         "image again in each epoch, which is many times slower.",
         unit="versions",
-        low=0,
-        high=16,
-        step=1,
+        span=(0, 16, 1),
         labels={0: "new in every epoch"},
     )
     mixing: float = _augmentation(
@@ -122,29 +114,27 @@ class TrainConfig:
         "Mixing",
         "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only with 0 augmented "
         "versions. Helps in long training runs, costs accuracy in short ones.",
-        **_SHARE,
+        span=_SHARE,
     )
-    head_epochs: int = _phase_1(10, "Head epochs", "Epochs with a frozen backbone.", low=0, **_EPOCHS)
+    head_epochs: int = _phase_1(10, "Head epochs", "Epochs with a frozen backbone.", unit="epochs", span=(0, 100, 1))
     head_batch_size: int = _phase_1(
         256, "Head batch size", "Images per step in phase 1.", unit="images", choices=_BATCH_SIZES
     )
     head_learning_rate: float = _phase_1(
-        1e-3, "Head learning rate", "Learning rate in phase 1.", low=1e-5, high=1e-1, log=True
+        1e-3, "Head learning rate", "Learning rate in phase 1.", span=(1e-5, 1e-1), log=True
     )
     fine_tune_epochs: int = _phase_2(
-        10, "Fine-tuning epochs", "Epochs with the top of the backbone unfrozen.", low=0, **_EPOCHS
+        10, "Fine-tuning epochs", "Epochs with the top of the backbone unfrozen.", unit="epochs", span=(0, 100, 1)
     )
     fine_tune_learning_rate: float = _phase_2(
-        1e-4, "Fine-tuning learning rate", "Learning rate in phase 2.", low=1e-6, high=1e-1, log=True
+        1e-4, "Fine-tuning learning rate", "Learning rate in phase 2.", span=(1e-6, 1e-1), log=True
     )
     fine_tune_blocks: int = _phase_2(
         4,
         "Fine-tuned blocks",
         "Blocks unfrozen, counted from the top. 0 is no fine-tuning, 17 is the whole network.",
         unit="blocks",
-        low=0,
-        high=BLOCK_COUNT,
-        step=1,
+        span=(0, BLOCK_COUNT, 1),
     )
     batch_norm: str = _phase_2(
         "inference",
@@ -168,18 +158,18 @@ class TrainConfig:
         5,
         "Early stopping patience",
         "A phase ends after this many epochs without a better validation accuracy.",
-        low=1,
-        **_EPOCHS,
+        unit="epochs",
+        span=(1, 100, 1),
     )
     reduce_patience: int = _optimization(
         2,
         "Plateau patience",
         "The learning rate is reduced after this many epochs without a better validation accuracy.",
-        low=1,
-        **_EPOCHS,
+        unit="epochs",
+        span=(1, 100, 1),
     )
     reduce_factor: float = _optimization(
-        0.5, "Plateau factor", "Factor by which the learning rate is reduced.", low=0.1, high=0.9, step=0.1
+        0.5, "Plateau factor", "Factor by which the learning rate is reduced.", span=(0.1, 0.9, 0.1)
     )
     batch_size: int = _optimization(
         64, "Fine-tuning batch size", "Images per step in phase 2.", unit="images", choices=_BATCH_SIZES
@@ -191,7 +181,7 @@ class TrainConfig:
         choices={"adam": "Adam", "adamw": "AdamW"},
     )
     label_smoothing: float = _optimization(
-        0.0, "Label smoothing", "Share of each label that is spread over all ten classes.", low=0.0, high=0.3, step=0.05
+        0.0, "Label smoothing", "Share of each label that is spread over all ten classes.", span=(0.0, 0.3, 0.05)
     )
     ema: str = _optimization(
         "off",
@@ -212,18 +202,16 @@ class TrainConfig:
         0.5,
         "Distillation weight",
         "Share of the loss that comes from the teacher; the rest comes from the labels. Nothing without a teacher.",
-        **_SHARE,
+        span=_SHARE,
     )
     distillation_temperature: float = _distillation(
         2.0,
         "Distillation temperature",
         "Above 1, the teacher's less probable classes count more.",
-        low=1.0,
-        high=10.0,
-        step=0.5,
+        span=(1.0, 10.0, 0.5),
     )
     seed: int = _optimization(
-        1, "Seed", "The same seed gives the same curve on the same machine.", low=0, high=2_147_483_647, step=1
+        1, "Seed", "The same seed gives the same curve on the same machine.", span=(0, 2_147_483_647, 1)
     )
     scaling: str = _mistake(
         "minus_one_to_one",
@@ -260,11 +248,20 @@ class TrainConfig:
         return self.teacher != "" and self.distillation > 0
 
     @property
+    def stored_layers(self) -> dict[str, str]:
+        """The layer whose cached features a phase learns from: phase -> "pooled" or "cut"; otherwise from pixels."""
+        if self.views == 0 and self.augmentation > 0:
+            return {}
+        layers = {"head": "pooled"} if self.head_epochs else {}
+        return layers | ({"fine_tune": "cut"} if self.fine_tunes and self.fine_tune_blocks < BLOCK_COUNT else {})
+
+    @property
     def views_used(self) -> int:
-        """Number of augmented versions of the images that the epochs use."""
+        """Number of versions of the images in the feature cache that the epochs use."""
+        if self.augmentation == 0:
+            return 1
         head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
-        learns_from_views = 0 < self.fine_tune_blocks < BLOCK_COUNT  # all blocks: learns from pixels
-        return min(self.views, max(head, self.fine_tune_epochs if learns_from_views else 0))
+        return min(self.views, max(head, self.fine_tune_epochs if "fine_tune" in self.stored_layers else 0))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values of all knobs and the schema version."""

@@ -7,10 +7,9 @@ machine only ever adds time. For a shape without measurements, it scales rough v
 multiply-adds and sets `measured` to False.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
+import math
 import statistics
 import sys
 import threading
@@ -35,6 +34,8 @@ QUICK_MEMORY_BYTES = 1_700_000_000
 """Peak memory of the worker of preset quick; two AMD EPYC cores, TensorFlow 2.21, 2026-11-29."""
 _MEASUREMENTS = 5  # per stage and shape
 _Measurement = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
+_INDEXED_IMAGES = 10_000  # training images in a run's index, as in inference/neighbors.py
+_EVALUATED = ("neighbours", "validation", "phase 1", "test")  # stages of a run that classify images
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
 # Seconds per million multiply-adds of one image: a forward pass in LiteRT, in Keras, a training step after the cut; and
@@ -73,7 +74,10 @@ class Estimate:
 
 
 def estimate(config: TrainConfig, available_images: int, test_images: int) -> Estimate:
-    """Return the estimate for `config` if `available_images` training images are available."""
+    """Return the estimate for `config` if `available_images` training images are available.
+
+    `test_images` is 0 for a trial of a sweep, which also has no index of training images.
+    """
     images = min(config.train_images, available_images)
     validation = round(images * config.validation_fraction)
     training = images - validation
@@ -86,6 +90,8 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         "fine_tune": config.fine_tune_epochs * training if config.fine_tunes else 0,
         "evaluate": validation + test_images,
     }
+    if test_images:  # both phases classify the validation images
+        work["evaluate"] += min(training, _INDEXED_IMAGES) + validation * (config.head_epochs > 0 and config.fine_tunes)
     rates = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
     stages = {
         stage: work[stage] * (min(times) if times else _first_guess(stage, config)) for stage, times in rates.items()
@@ -174,26 +180,21 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def is_stored(config: TrainConfig) -> bool:
-    """Return whether at least one phase of `config` learns from cached features."""
-    has_frozen_phase = config.head_epochs > 0 or architecture.cut_block(config.fine_tune_blocks) is not None
-    return has_frozen_phase and (config.augmentation == 0 or config.views > 0)
-
-
 def cached_images(config: TrainConfig, training: int, validation: int) -> int:
     """Return the number of images to cache; each view of an image counts."""
-    if not is_stored(config):
-        return 0
-    return (1 if config.augmentation == 0 else config.views_used) * training + validation
+    return config.views_used * training + validation if config.stored_layers else 0
 
 
 def store_bytes(config: TrainConfig, images: int) -> int:
     """Return the size in bytes of the features of `images` images in the cache."""
-    values = architecture.top_channels(config.alpha) if config.head_epochs else 0
-    shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-    if config.fine_tunes and shape:
-        values += shape[0] * shape[1] * shape[2]
-    return 2 * values * images
+    shapes = layer_shapes(config)
+    return 2 * images * sum(math.prod(shapes[layer]) for layer in config.stored_layers.values())
+
+
+def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
+    """Return the feature shape of one image for each layer that can be stored."""
+    cut = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+    return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
 
 
 def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
@@ -211,7 +212,7 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
     if images:
         rates["evaluate"] = test_seconds / images
     if epochs:
-        evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
+        evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in _EVALUATED}
         work = sum(row["epoch_seconds"] for row in epochs) + feature_seconds
         work += rates.get("evaluate", 0) * sum(evaluated.values())
         if seconds > work:
@@ -230,12 +231,12 @@ def _progress(rows: list[dict[str, Any]], stage: str) -> tuple[int, float]:
 def _key(stage: str, config: TrainConfig) -> str:
     blocks = config.fine_tune_blocks if config.fine_tunes else 0
     backbone: list[Any] = [config.alpha, config.image_size]
-    teacher = ["teacher"] if config.distils else []
-    trained = [*backbone, blocks, config.batch_size, is_stored(config), *teacher]
+    inputs = [bool(config.stored_layers), *(["teacher"] if config.distils else [])]
+    trained = [*backbone, blocks, config.batch_size, *inputs]
     shapes: dict[str, list[Any]] = {
         "start": [],
         "features": [*backbone, blocks],
-        "head": [*backbone, config.head_batch_size, is_stored(config), *teacher],
+        "head": [*backbone, config.head_batch_size, *inputs],
         "fine_tune": trained,
         "evaluate": backbone,
         "memory": trained,
@@ -247,7 +248,7 @@ def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
     trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED
-    below = 0.0 if is_stored(config) else everything * _ROUGH_KERAS_FORWARD
+    below = 0.0 if config.stored_layers else everything * _ROUGH_KERAS_FORWARD
     return {
         "start": _ROUGH_START_SECONDS,
         "features": everything * _ROUGH_FORWARD,

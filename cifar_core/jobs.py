@@ -11,9 +11,8 @@ A feature declares its job as a `Job`, does the work inside `working` and shows 
 sweeps have their own records (see runs/__init__.py and search/studies.py), since they can be resumed.
 """
 
-from __future__ import annotations
-
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -32,7 +31,7 @@ from filelock import Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError, sentence
+from cifar_core.errors import CifarError, RunError, sentence
 from cifar_core.runs import Run, records, trash
 
 RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.shared_queue"
@@ -89,11 +88,13 @@ class Job:
             return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.write("working")  # read if the process dies immediately
+            before = machine.stamp(self.file(self.record))
             started = detached(self.command, self.file(".log"))
+            wait_until(lambda: self.is_running or started.poll() is not None, runs.START_SECONDS)
+            if not self.is_running and machine.stamp(self.file(self.record)) == before:
+                self.write("working")  # it has died, or is slow: not before, as others read it
         except OSError as error:
             raise self._refused(error) from None
-        wait_until(lambda: self.is_running or started.poll() is not None, runs.START_SECONDS)
         return started
 
     def ask_to_stop(self) -> None:
@@ -114,11 +115,9 @@ class Job:
 
     def read(self) -> dict[str, Any]:
         """Return the record. "state" is "none", "working", "stopped", "failed" (with "error") or "done"."""
-        status = self._load()
         if self.is_running:
-            return status | {"state": "working"}
-        if status.get("state") == "working":  # it may have ended after the file was read
-            status = self._load()
+            return self._load() | {"state": "working"}
+        status = self._load()  # after the lock: a process that has ended has written its last record
         if status.get("state") == "working":
             return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
         if status.get("state") == "failed":
@@ -290,6 +289,21 @@ def worker_environment(variables: Mapping[str, str] | None = None) -> dict[str, 
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
     return environment | dict(variables or {})
+
+
+def program(work: Callable[..., object]) -> Callable[..., int]:
+    """Decorate the work of a process: return its exit code, and print an error that a user can fix."""
+
+    @functools.wraps(work)
+    def main(*arguments: Any) -> int:
+        try:
+            work(*arguments)
+        except CifarError as error:
+            print(error, file=sys.stderr)
+            return 2
+        return 0
+
+    return main
 
 
 def this_process() -> dict[str, float]:

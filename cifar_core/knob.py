@@ -1,10 +1,8 @@
 """One setting of a training run: its label, range or choices, unit, help and group."""
 
-from __future__ import annotations
-
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +91,12 @@ class Knob:
         return ConfigError(f"{self.label}: received {shown}, expected {expected}.", self.name)
 
 
-def knob(group: str, default: Any, label: str, text: str, **metadata: Any) -> Any:
+def knob(group: str, default: Any, label: str, text: str, span: Sequence[float] = (), **metadata: Any) -> Any:
     """Return a dataclass field for one setting; `metadata` contains the other fields of `Knob`.
 
-    `choices` may be a dictionary of the choices and their labels.
+    `span` is `low`, `high` and, if there is one, `step`. `choices` may be a dictionary of the choices and their labels.
     """
+    metadata |= dict(zip(("low", "high", "step"), span, strict=False))
     if isinstance(choices := metadata.get("choices"), dict):
         metadata |= {"choices": tuple(choices), "labels": choices}
     return field(default=default, metadata={"label": label, "group": group, "help": text, **metadata})

@@ -1,7 +1,5 @@
 """CPU cores, memory, folders, lock files and package versions of this machine."""
 
-from __future__ import annotations
-
 import os
 import platform
 import tempfile

@@ -1,10 +1,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from cifar_core import costs
 from cifar_core.config import TrainConfig
+from cifar_core.inference import neighbors
 
 IMAGES, TEST_IMAGES = 12_000, 2_000
 CONFIG = TrainConfig(train_images=5_000, head_epochs=6, fine_tune_epochs=4)
@@ -34,7 +36,9 @@ class SyntheticRun:
             self.epoch("head", HEAD)
         for _ in range(CONFIG.fine_tune_epochs):
             self.epoch("fine_tune", FINE_TUNE)
+        self.progress("neighbours", TRAINING, EVALUATE)
         self.progress("validation", VALIDATION, EVALUATE)
+        self.progress("phase 1", VALIDATION, EVALUATE)
         self.progress("test", TEST_IMAGES, EVALUATE)
 
     def wait(self, seconds):
@@ -76,10 +80,18 @@ def test_what_a_run_taught_is_what_the_next_is_estimated_to_take():
             "features": (4 * TRAINING + VALIDATION) * FEATURES,
             "head": 6 * TRAINING * HEAD,
             "fine_tune": 4 * TRAINING * FINE_TUNE,
-            "evaluate": (VALIDATION + TEST_IMAGES) * EVALUATE,
+            "evaluate": (TRAINING + 2 * VALIDATION + TEST_IMAGES) * EVALUATE,
         },
         rel=0.05,
     )
+
+
+def test_the_index_of_a_run_has_as_many_images_as_estimated_and_a_trial_has_none():
+    learn(SyntheticRun())
+    most = costs.estimate(replace(CONFIG, train_images=50_000, fine_tune_epochs=0), 50_000, TEST_IMAGES)
+    images = len(neighbors.index_rows(np.arange(40_000))) + 10_000 + TEST_IMAGES
+    assert most.stages["evaluate"] == pytest.approx(images * EVALUATE, rel=0.01)
+    assert costs.estimate(CONFIG, IMAGES, 0).stages["evaluate"] == pytest.approx(VALIDATION * EVALUATE, rel=0.01)
 
 
 def test_a_run_of_another_length_is_estimated_within_30_percent():
@@ -87,7 +99,7 @@ def test_a_run_of_another_length_is_estimated_within_30_percent():
     guess = estimate(train_images=10_000, head_epochs=12, fine_tune_epochs=8)
     features, trained = (4 * 8_000 + 2_000) * FEATURES, 8_000 * (12 * HEAD + 8 * FINE_TUNE)
     assert guess.measured
-    assert guess.seconds == pytest.approx(START + features + trained + 4_000 * EVALUATE, rel=0.3)
+    assert guess.seconds == pytest.approx(START + features + trained + 14_000 * EVALUATE, rel=0.3)
 
 
 def test_what_was_never_run_here_is_called_unmeasured():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -71,6 +72,18 @@ def test_a_process_that_ends_without_a_word_has_failed(job: Job) -> None:
     found = job.read()
     assert found["state"] == "failed"
     assert str(job.file(".log")) in found["error"]
+
+
+def test_others_see_no_failure_while_a_process_starts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, wait_until = [], jobs.wait_until
+
+    def look_and_wait(condition: Callable[[], bool], seconds: float) -> bool:
+        seen.append(job.read()["state"])
+        return wait_until(condition, seconds)
+
+    monkeypatch.setattr(jobs, "wait_until", look_and_wait)
+    job.start()  # this command ends at once and knows nothing of the job
+    assert (seen, job.read()["state"]) == (["none"], "failed")
 
 
 def test_a_folder_that_refuses_is_a_sentence(job: Job) -> None:

@@ -4,8 +4,6 @@ Training and the preview use the same functions. The augmentation of an image de
 epoch) and the image's index in the data set, not on the other images of its batch.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from typing import Any

@@ -43,14 +43,27 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Training images uint8 (n, 32, 32, 3) and labels uint8 (n,), then test images and labels."""
 
 
-def read_folder(folder: Path, ending: str = ".bin") -> Iterator[np.ndarray]:
+def find(place: Path) -> list[Path]:
+    """Return the archive, or the six files of a folder, at or in `place`; [] if there is neither. Raises OSError.
+
+    Some of the six may be missing.
+    """
+    if place.is_file():
+        return [place]
+    for folder in (place, place / BINARY_FOLDER, place / PYTHON_FOLDER):
+        for ending in (".bin", ""):
+            files = [folder / f"{batch}{ending}" for batch in BATCHES]
+            if any(file.exists() for file in files):
+                return files
+    return [place / name for name in (BINARY_ARCHIVE, PYTHON_ARCHIVE) if (place / name).is_file()][:1]
+
+
+def read(files: Iterable[Path]) -> Iterator[np.ndarray]:
     """Yield the six batches of an unpacked version as records, uint8 (10000, 3073) each, in the order of BATCHES.
 
-    `ending` of the files' names: ".bin" in the binary version, "" in the Python version. Raises DataError if a file is
-    missing or damaged, or a Python batch differs from the official one.
+    Raises DataError if a file is missing or damaged, or a Python batch differs from the official one.
     """
-    for batch in BATCHES:
-        path = folder / f"{batch}{ending}"
+    for path in files:
         yield parse(_read(path), path.name, str(path))
 
 

@@ -35,9 +35,7 @@ TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
 DRAWN = f"drawn by the program, version {synthetic.VERSION}"
-DATASETS = ("auto", *LABELS)
 _Name = Literal["cifar10", "generated"]
-_Kind = Literal["binary", "python", "archive", "generated"]
 
 
 @dataclass(frozen=True)
@@ -65,30 +63,31 @@ class Dataset:
         return self.fingerprint == OFFICIAL_FINGERPRINT
 
 
-_ENDINGS: dict[_Kind, str] = {"binary": ".bin", "python": ""}  # of the six files in a folder
-
-
 @dataclass(frozen=True)
 class _Source:
-    """Location of a data set. `stamp` and `changed` change with the files, so that loaded data is never stale."""
+    """Location of a data set: an archive, or a folder with `files`.
 
-    kind: _Kind
+    `stamp` and `changed` change with the files, so that loaded data is never stale.
+    """
+
+    name: _Name
     path: Path
+    files: tuple[Path, ...] = field(repr=False, default=())
     stamp: tuple[tuple[int, int], ...] = ()
     changed: int = field(repr=False, default=0)
 
     @property
-    def name(self) -> _Name:
-        """The name of the data set."""
-        return "generated" if self.kind == "generated" else "cifar10"
+    def is_archive(self) -> bool:
+        """Whether `path` is an archive."""
+        return self.files == (self.path,)
 
     @property
     def where(self) -> str:
         """See `Dataset.source`."""
-        return DRAWN if self.kind == "generated" else str(self.path)
+        return str(self.path) if self.files else DRAWN
 
 
-_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error for a damaged archive
+_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error if the files are damaged
 _loading, _drawing_few = threading.Lock(), threading.Lock()
 _few_drawn = functools.lru_cache(maxsize=16)(synthetic.images)
 
@@ -103,7 +102,7 @@ def load(dataset: str = "auto", progress: machine.Progress = lambda done, total:
 
     CIFAR-10 takes half a second and 184 MB; it is loaded once per process until the files change. Synthetic images are
     drawn, with `progress`, once per cache folder.
-    Raises ConfigError for another name; DataError if CIFAR10_DIR or the cache is damaged, or "cifar10" is not found.
+    Raises DataError if CIFAR10_DIR or the cache is damaged, or "cifar10" is not found.
     """
     return _load(_choose(dataset)[0], progress)
 
@@ -177,10 +176,10 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
         md5 = batch_files.ARCHIVE_MD5[batch_files.BINARY_ARCHIVE]
         fetch(URL, archive, ARCHIVE_BYTES, md5, progress, magic=b"\x1f\x8b")
         shutil.rmtree(folder, ignore_errors=True)
-        dataset = _load(_source("archive", archive))
+        dataset = _load(_source([archive]))
         if folder.is_dir():  # else there was no room, and the archive is used
             archive.unlink(missing_ok=True)
-            dataset = _load(_source("binary", folder))
+            dataset = _load(_source(batch_files.find(folder)))
     except DataError as error:
         if not isinstance(error, AlreadyRunning):
             with contextlib.suppress(OSError):
@@ -212,9 +211,7 @@ def _error_file() -> Path:  # of the last download
 
 def _choose(dataset: str) -> tuple[_Source, str]:
     """Return the location of `dataset` and the reason for it."""
-    if dataset not in DATASETS:
-        raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
-    generated = _Source("generated", _drawn_dir(), ((synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES),))
+    generated = _Source("generated", _drawn_dir(), stamp=((synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES),))
     if dataset == "generated":
         return generated, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
@@ -238,58 +235,51 @@ def _choose(dataset: str) -> tuple[_Source, str]:
 def _find(place: Path) -> _Source | None:
     """Return CIFAR-10 in any of its formats at or in `place`, or None."""
     try:
-        if place.is_file():
-            return _source("archive", place)
-        for folder in (place, place / batch_files.BINARY_FOLDER, place / batch_files.PYTHON_FOLDER):
-            for kind, ending in _ENDINGS.items():
-                if any((folder / f"{batch}{ending}").exists() for batch in batch_files.BATCHES):
-                    return _source(kind, folder)
-        for name in (batch_files.BINARY_ARCHIVE, batch_files.PYTHON_ARCHIVE):
-            if (place / name).is_file():
-                return _source("archive", place / name)
+        files = batch_files.find(place)
+        return _source(files) if files else None
     except OSError as error:
         raise DataError(f"{place} cannot be read: {error.strerror}. " + batch_files.NEXT_STEP) from error
-    return None
 
 
-def _source(kind: _Kind, path: Path) -> _Source:
-    files = [path] if kind == "archive" else [path / f"{batch}{_ENDINGS[kind]}" for batch in batch_files.BATCHES]
+def _source(files: list[Path]) -> _Source:
     facts = [file.stat() for file in files if file.exists()]
     stamp = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
-    return _Source(kind, path, stamp, max((fact.st_ctime_ns for fact in facts), default=0))
+    changed = max((fact.st_ctime_ns for fact in facts), default=0)
+    return _Source("cifar10", files[0] if len(files) == 1 else files[0].parent, tuple(files), stamp, changed)
 
 
 def _load(source: _Source, progress: machine.Progress = lambda done, total: None) -> Dataset:
     with _loading:
         known, found = _loaded.get(source.name, (None, None))
-        if known == source and isinstance(found, Dataset):
+        if known != source:
+            try:
+                found = _dataset(source, _read(source, progress))
+            except DataError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise  # the next attempt may succeed
+                found = DataError(str(error))  # without the traceback, which would keep the arrays in memory
+            _loaded[source.name] = source, found
+        if isinstance(found, Dataset):
             return found
-        if known == source:
-            raise DataError(str(found))
-        try:
-            arrays = _read(source, progress)
-        except DataError as error:
-            if source.kind == "archive":  # detecting the damage takes two seconds
-                _loaded[source.name] = source, error
-            raise
-        for array in arrays:
-            array.flags.writeable = False
-        dataset = Dataset(source.name, *arrays, fingerprint=_fingerprint(arrays), source=source.where)
-        if source.name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
-            raise DataError(
-                f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
-                "Run 'python -m cifar_core data download', which replaces it."
-            )
-        _loaded[source.name] = source, dataset
-        return dataset
+        raise DataError(str(found))
+
+
+def _dataset(source: _Source, arrays: Arrays) -> Dataset:
+    for array in arrays:
+        array.flags.writeable = False
+    dataset = Dataset(source.name, *arrays, fingerprint=_fingerprint(arrays), source=source.where)
+    if source.name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
+        raise DataError(
+            f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
+            "Run 'python -m cifar_core data download', which replaces it."
+        )
+    return dataset
 
 
 def _read(source: _Source, progress: machine.Progress) -> Arrays:
-    if source.kind == "generated":
+    if source.name == "generated":
         return _drawn(source.path, progress)
-    archive = source.kind == "archive"
-    batches = _unpacked(source) if archive else batch_files.read_folder(source.path, _ENDINGS[source.kind])
-    return batch_files.to_arrays(batches)
+    return batch_files.to_arrays(_unpacked(source) if source.is_archive else batch_files.read(source.files))
 
 
 def _fingerprint(arrays: Arrays) -> str:
@@ -305,7 +295,7 @@ def _unpacked(source: _Source) -> list[np.ndarray]:
     folder = cache_dir() / (batch_files.BINARY_FOLDER if source.path.parent == cache_dir() else f"unpacked-{key}")
     with _cache_lock(folder.name):
         with contextlib.suppress(DataError):  # missing or damaged
-            return list(batch_files.read_folder(folder))
+            return list(batch_files.read(folder / f"{batch}.bin" for batch in batch_files.BATCHES))
         records = batch_files.read_archive(source.path)
         _store_folder(folder, lambda part: batch_files.write_binary_folder(records, part))
     return records

@@ -9,8 +9,6 @@ A row is used only if its checksum matches; after a torn write, on a full disk o
 again. One process at a time fills an entry (a lock); others wait.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

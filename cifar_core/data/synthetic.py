@@ -8,8 +8,6 @@ The other pictures measure the out-of-distribution detection of each run. They a
 other objects, of which the rule detects far fewer (measured by python -m tests.out_of_distribution).
 """
 
-from __future__ import annotations
-
 import cmath
 
 import numpy as np

@@ -152,10 +152,10 @@ class Classifier:
 @functools.lru_cache(maxsize=4)
 def _network(path: Path, changed: int, run: Run | None) -> Network:
     """Load a model, cached by path and modification time `changed`. The file of a `run` is untrusted."""
-    network = Network(model_file.read(run) if run else path)
-    if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
-        raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
-    return network
+    try:
+        return Network(model_file.read(run) if run else path.read_bytes())
+    except (OSError, ValueError, RuntimeError) as error:  # of the bundled model; `read` checks a run's
+        raise RunError(f"{path} is damaged ({type(error).__name__}); install the app again.") from None
 
 
 @functools.lru_cache(maxsize=4)

@@ -46,11 +46,6 @@ class Block:
     residual: bool
 
     @property
-    def expanded_channels(self) -> int:
-        """Channels of the depthwise convolution."""
-        return self.expansion * self.in_channels
-
-    @property
     def output_layer(self) -> str:
         """Name of the Keras layer that outputs the block's result."""
         return f"{self.name}_add" if self.residual else f"{self.name}_project_BN"
@@ -61,13 +56,13 @@ class Convolution:
     """A convolution without bias, and the batch norm and activation after it.
 
     `kernel` is the shape in Keras: (height, width, in, out), depthwise (height, width, channels, 1). `side` is height
-    and width of the output. `block` is the index of its block, or None for the first and the last convolution.
+    and width of the output. `block` is the index of its block; 0 for the first convolution, BLOCK_COUNT for the last.
     """
 
     name: str
     kernel: tuple[int, int, int, int]
     side: int
-    block: int | None = None
+    block: int
 
     @property
     def channels(self) -> int:
@@ -166,27 +161,25 @@ def halved(size: int) -> int:
 def convolutions(alpha: float, image_size: int) -> list[Convolution]:
     """Return the convolutions from the resized RGB image (`image_size` squared) to the features, in order."""
     side, channels = halved(image_size), stem_channels(alpha)
-    found = [Convolution("Conv1", (3, 3, IMAGE_CHANNELS, channels), side)]
+    found = [Convolution("Conv1", (3, 3, IMAGE_CHANNELS, channels), side, 0)]
     for block in blocks(alpha):
-        name, index, wide, channels = block.name, block.index, block.expanded_channels, block.out_channels
+        name, index, channels = block.name, block.index, block.out_channels
+        wide = block.expansion * block.in_channels
         if block.expansion > 1:
             found.append(Convolution(f"{name}_expand", (1, 1, block.in_channels, wide), side, index))
         side = halved(side) if block.stride == 2 else side
         found.append(Convolution(f"{name}_depthwise", (3, 3, wide, 1), side, index))
         found.append(Convolution(f"{name}_project", (1, 1, wide, channels), side, index))
-    return [*found, Convolution("Conv_1", (1, 1, channels, top_channels(alpha)), side)]
+    return [*found, Convolution("Conv_1", (1, 1, channels, top_channels(alpha)), side, BLOCK_COUNT)]
 
 
 def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int) -> Cost:
     """Return the cost of a configuration; `fine_tune_blocks` (0 to 17) are counted from the top."""
     table, features = convolutions(alpha, image_size), top_channels(alpha)
-    if fine_tune_blocks in (0, BLOCK_COUNT):
-        frozen = [] if fine_tune_blocks else table
-    else:
-        frozen = table[: [one.block for one in table].index(BLOCK_COUNT - fine_tune_blocks)]
+    frozen = [one for one in table if not fine_tune_blocks or one.block < BLOCK_COUNT - fine_tune_blocks]
     dense = features * dense_units + dense_units * CLASS_COUNT
-    dense_and_biases = dense + dense_units + CLASS_COUNT
-    head = dense_and_biases + BATCH_NORM_VECTORS * features
+    biases = dense_units + CLASS_COUNT
+    head = BATCH_NORM_VECTORS * features + dense + biases
     backbone = sum(one.parameters for one in table)
     folded = (BATCH_NORM_VECTORS - 1) * sum(one.channels for one in table)  # a bias remains of each batch norm
     return Cost(
@@ -195,5 +188,5 @@ def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int)
         fine_tuned_parameters=backbone + head - sum(one.parameters for one in frozen),
         multiply_adds=sum(one.multiply_adds for one in table) + features + dense,
         frozen_multiply_adds=sum(one.multiply_adds for one in frozen),
-        model_bytes=BYTES_PER_WEIGHT * (backbone - folded + dense_and_biases),
+        model_bytes=BYTES_PER_WEIGHT * (backbone - folded + dense + biases),
     )

@@ -9,17 +9,15 @@ convolution, and the file includes resizing and scaling.
 """
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core import machine
-from cifar_core.errors import RunError
 from cifar_core.network import architecture
 from cifar_core.network.litert_format import INPUT, SIGNATURE, Graph
 
@@ -57,22 +55,17 @@ def build(
 
     `weights` are named weights ("block_1_expand/kernel"). `outputs` are some of "cut" (the output of block `cut`,
     (n, h, w, c)), "pooled" ((n, 1280), more for alpha above 1) and "probabilities" ((n, 10)); unneeded layers and
-    weights are left out. `image_size` is in pixels, `scaling` is a key of SCALINGS. Raises KeyError if a weight is
-    missing, ValueError if an output is unknown or `cut` is missing.
+    weights are left out. `image_size` is in pixels, `scaling` is a key of SCALINGS. Raises KeyError if a weight or
+    `cut` is missing.
     """
-    if not outputs or not set(outputs) <= set(OUTPUTS) or ("cut" in outputs and cut is None):
-        raise ValueError(f"outputs: received {outputs} with cut {cut}, expected some of {OUTPUTS}")
     network = _NetworkWriter(weights)
     tensors: dict[str, int] = {}
-    tensor = network.convolve("Conv1", network.preprocess(image_size, scaling), stride=2)
-    only_cut = set(outputs) == {"cut"}
-    table = architecture.blocks(alpha)
-    for block in table[: cut + 1] if only_cut and cut is not None else table:
-        tensor = network.add_block(block, tensor)
-        if block.index == cut:
+    for number, tensor in network.layers(alpha, network.preprocess(image_size, scaling)):
+        if number - 1 == cut:
             tensors["cut"] = tensor
-    if not only_cut:
-        tensor = network.convolve("Conv_1", tensor)
+        if set(outputs) == set(tensors):
+            break
+    else:
         tensors["pooled"] = tensor = network.pool(tensor)
     if "probabilities" in outputs:
         tensors["probabilities"] = network.add_head(tensor)
@@ -90,15 +83,12 @@ def build_photo(
     (channels, classes) and a bias (classes,) on the highest one, "probabilities" (n, classes) is also an output.
     """
     network = _NetworkWriter(weights, (image_size, image_size, 3))
-    tensor = network.convolve("Conv1", network.preprocess(image_size, "minus_one_to_one"), stride=2)
     outputs = {}
-    for number, block in enumerate(architecture.blocks(alpha)[: max(blocks)], 1):
-        tensor = network.add_block(block, tensor)
+    for number, tensor in network.layers(alpha, network.preprocess(image_size, "minus_one_to_one")):
         if number in blocks:
             outputs[f"block_{number}"] = network.pool(tensor, f"pooled_{number}")
-    if LAST_LAYER in blocks:
-        tensor = network.convolve("Conv_1", tensor)
-        outputs[f"block_{LAST_LAYER}"] = network.pool(tensor)
+        if number == max(blocks):
+            break
     if head is not None:
         outputs["probabilities"] = network.add_linear_head(outputs[f"block_{max(blocks)}"], *head)
     description = f"MobileNetV2 alpha {alpha}; uint8 RGB images of {image_size}x{image_size} pixels"
@@ -109,77 +99,55 @@ def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_block
     """Return a LiteRT file of the layers above the cut: features float32 (n, ...) -> "probabilities" (n, 10).
 
     The features are the output of the block below the top `fine_tune_blocks`, (n, h, w, c), or, if there is no cut, of
-    the pooling, (n, 1280). Run it with `Network(content, features=...)`. Raises KeyError if a weight is missing.
+    the pooling, (n, 1280). Raises KeyError if a weight is missing.
     """
     shape = architecture.cut_shape(alpha, image_size, fine_tune_blocks)
     network = _NetworkWriter(weights, shape or (architecture.top_channels(alpha),), _FEATURES)
     tensor = network.graph.input
     if shape:
-        for block in architecture.blocks(alpha)[-fine_tune_blocks:]:
-            tensor = network.add_block(block, tensor)
-        tensor = network.pool(network.convolve("Conv_1", tensor))
+        *_, (_, tensor) = network.layers(alpha, tensor, architecture.BLOCK_COUNT - fine_tune_blocks)
+        tensor = network.pool(tensor)
     return network.graph.pack({"probabilities": network.add_head(tensor)}, f"top of MobileNetV2 alpha {alpha}")
 
 
 class Network:
-    """A LiteRT model for any number of images, thread-safe.
+    """A LiteRT model for any number of images or stored features, thread-safe.
 
     Images beyond one batch are divided among `threads` threads (default: all cores) with one interpreter each. This is
     7 to 23% faster than one interpreter with threads that wait for each other after each layer (2 cores, width 0.5,
     96 px). One batch or less is computed by one interpreter with all threads.
 
-    `output_shapes` contains the name and shape of each output, without the batch axis.
+    `content` is the file, `dtype` the type of its input, uint8 or float32. `output_shapes` contains the name and shape
+    of each output, without the batch axis. Raises ValueError, RuntimeError or KeyError for a damaged file.
     """
 
-    def __init__(
-        self,
-        model: bytes | Path,
-        threads: int | None = None,
-        features: tuple[int, ...] | None = None,
-        side: int = IMAGE_SHAPE[0],
-    ) -> None:
-        """Load a model from bytes or a file. Its input is images of `side` pixels, or features of shape `features`.
-
-        Raises RunError if it cannot be read, is damaged or has another input.
-        """
-        self._shape = features or (side, side, 3)
-        self.dtype = _FEATURES if features else _PIXELS
-        name = "a model in memory" if isinstance(model, bytes) else str(model)
-        try:
-            self.content = model if isinstance(model, bytes) else model.read_bytes()
-        except OSError as error:
-            raise _unusable(name, error.strerror or str(error)) from error
-        if not self.content:
-            raise _unusable(name, "it is empty")
-        count = threads or machine.threads()
-        self._shared = _Interpreter(self.content, count)
-        self._single = [_Interpreter(self.content, 1) for _ in range(count)]
-        try:
-            images, outputs = self._shared.runner.get_input_details()[INPUT], self._shared.runner.get_output_details()
-            if images["dtype"] != self.dtype or tuple(images["shape"][1:]) != self._shape:
-                wanted = f"{self.dtype} {('n', *self._shape)}"
-                raise ValueError(f"it takes {images['dtype'].__name__} {images['shape']}, not {wanted}")
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise _unusable(name, str(error).strip("'\".").splitlines()[0]) from error
+    def __init__(self, content: bytes, threads: int | None = None) -> None:
+        self.content, count = content, threads or machine.threads()
+        self._shared = _Interpreter(content, count)
+        self._single = [_Interpreter(content, 1) for _ in range(count)]
+        details = self._shared.runner.get_input_details()[INPUT]
+        self.dtype, self._shape = np.dtype(details["dtype"]), tuple(map(int, details["shape"][1:]))
+        outputs = self._shared.runner.get_output_details()
         self.output_shapes = {name: tuple(map(int, output["shape"][1:])) for name, output in outputs.items()}
 
-    def run(self, images: np.ndarray, batch: int = BATCH_SIZE) -> dict[str, np.ndarray]:
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of `images`, uint8 (n, 32, 32, 3), or of features: name -> float32 (n, ...).
 
         Raises ValueError if the dtype or shape is wrong.
         """
         if images.dtype != self.dtype or images.shape[1:] != self._shape:
-            expected = f"{self.dtype} (n, {', '.join(map(str, self._shape))})"
+            expected = f"{self.dtype} {('n', *self._shape)}"
             raise ValueError(f"images: received {images.dtype} {images.shape}, expected {expected}")
-        if 0 < len(images) <= batch:
+        if 0 < len(images) <= BATCH_SIZE:
             return self._shared.run(images)
         results = {name: np.empty((len(images), *shape), np.float32) for name, shape in self.output_shapes.items()}
-        starts, single = range(0, len(images), batch), self._single
+        starts, single = range(0, len(images), BATCH_SIZE), self._single
 
         def work(number: int) -> None:
             for start in starts[number :: len(single)]:
-                for name, values in single[number].run(images[start : start + batch]).items():
-                    results[name][start : start + batch] = values
+                part = slice(start, start + BATCH_SIZE)
+                for name, values in single[number].run(images[part]).items():
+                    results[name][part] = values
 
         with ThreadPoolExecutor(len(single)) as pool:
             list(pool.map(work, range(len(single))))  # the list re-raises exceptions of threads
@@ -207,13 +175,6 @@ class _Interpreter:
             return self.runner(**{INPUT: images})
 
 
-def _unusable(name: str, reason: str) -> RunError:
-    return RunError(
-        f"{name} is not a usable LiteRT model: {reason}. Expected a model.tflite made by this program; "
-        "export the run again, or choose another one."
-    )
-
-
 class _NetworkWriter:
     """Writes the layers of the network with their folded weights into a graph."""
 
@@ -238,6 +199,17 @@ class _NetworkWriter:
         options = schema.ResizeBilinearOptionsT(halfPixelCenters=True)
         shape = (image_size, image_size, 3)
         return graph.add("resized", _OPERATOR.RESIZE_BILINEAR, inputs, shape, options, version=3)
+
+    def layers(self, alpha: float, tensor: int, start: int = 0) -> Iterator[tuple[int, int]]:
+        """Add the layers above block number `start`, from 1, one at a time; yield the number and output of each.
+
+        Number 0 is Conv1, below the blocks, and is added if `start` is 0; LAST_LAYER is Conv_1, above them.
+        """
+        tensor = tensor if start else self.convolve("Conv1", tensor, stride=2)
+        for number, block in enumerate(architecture.blocks(alpha)[start:], start + 1):
+            tensor = self.add_block(block, tensor)
+            yield number, tensor
+        yield LAST_LAYER, self.convolve("Conv_1", tensor)
 
     def add_block(self, block: architecture.Block, tensor: int) -> int:
         """Add an inverted residual block."""

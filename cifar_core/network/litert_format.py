@@ -106,24 +106,24 @@ class Graph:
     """Builder of a LiteRT model. Tensors are integer indices, as in the file."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._tensors: list[schema.TensorT] = []
-        self._buffers = [_Buffer()]  # buffer 0 is always empty, for computed tensors
-        self._operators: list[schema.OperatorT] = []
+        self._graph = schema.SubGraphT(tensors=[], operators=[], name="main")
+        buffers = [_Buffer()]  # buffer 0 is always empty, for computed tensors
+        self._model = schema.ModelT(version=3, subgraphs=[self._graph], buffers=buffers)
         self._codes: dict[tuple[int, int], int] = {}
         self.input = self._tensor(INPUT, (1, *shape), dtype, buffer=0)
 
     def constant(self, name: str, values: np.ndarray) -> int:
         """Add a constant tensor, float32 or int32, and return it."""
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        self._buffers.append(_Buffer(data=data))
-        return self._tensor(name, values.shape, values.dtype, buffer=len(self._buffers) - 1)
+        self._model.buffers.append(_Buffer(data=data))
+        return self._tensor(name, values.shape, values.dtype, buffer=len(self._model.buffers) - 1)
 
     def add(
         self, name: str, code: int, inputs: list[int], shape: tuple[int, ...], options: Any, version: int = 1
     ) -> int:
         """Add an operator and return its float32 output; `shape` excludes the batch axis."""
         output = self._tensor(name, (1, *shape), np.dtype(np.float32), buffer=0)
-        self._operators.append(
+        self._graph.operators.append(
             schema.OperatorT(
                 opcodeIndex=self._codes.setdefault((code, version), len(self._codes)),
                 inputs=inputs,
@@ -136,39 +136,28 @@ class Graph:
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Return the shape of a tensor without the batch axis."""
-        return tuple(self._tensors[tensor].shape[1:])
+        return tuple(self._graph.tensors[tensor].shape[1:])
 
     def pack(self, outputs: dict[str, int], description: str) -> bytes:
         """Return the LiteRT file."""
-        subgraph = schema.SubGraphT(
-            tensors=self._tensors,
-            inputs=[self.input],
-            outputs=list(outputs.values()),
-            operators=self._operators,
-            name="main",
-        )
-        signature = schema.SignatureDefT(
-            inputs=[schema.TensorMapT(INPUT, self.input)],
-            outputs=[schema.TensorMapT(name, tensor) for name, tensor in outputs.items()],
-            signatureKey=SIGNATURE,
-        )
-        codes = [
+        self._graph.inputs, self._graph.outputs = [self.input], list(outputs.values())
+        self._model.description = description
+        self._model.signatureDefs = [
+            schema.SignatureDefT(
+                inputs=[schema.TensorMapT(INPUT, self.input)],
+                outputs=[schema.TensorMapT(name, tensor) for name, tensor in outputs.items()],
+                signatureKey=SIGNATURE,
+            )
+        ]
+        self._model.operatorCodes = [
             schema.OperatorCodeT(deprecatedBuiltinCode=code, builtinCode=code, version=version)
             for code, version in self._codes
         ]
-        model = schema.ModelT(
-            version=3,
-            operatorCodes=codes,
-            subgraphs=[subgraph],
-            description=description,
-            buffers=self._buffers,
-            signatureDefs=[signature],
-        )
-        return pack(model)
+        return pack(self._model)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: np.dtype, buffer: int) -> int:
         signature = None if buffer else [-1, *shape[1:]]  # any number of images
-        self._tensors.append(
+        self._graph.tensors.append(
             schema.TensorT(name=name, shape=list(shape), shapeSignature=signature, type=_TYPES[dtype], buffer=buffer)
         )
-        return len(self._tensors) - 1
+        return len(self._graph.tensors) - 1

@@ -4,8 +4,6 @@ LiteRT is channels-last (n, h, w, c), ONNX channels-first (n, c, h, w); the pixe
 Operators: https://onnx.ai/onnx/operators/, opset 18.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,7 @@ class _Converter:
     def __init__(self, model: schema.ModelT) -> None:
         self._model, self._graph = model, model.subgraphs[0]
         self._nodes: list[onnx.NodeProto] = []
-        self._weights: list[onnx.TensorProto] = []
+        self._weights: dict[str, onnx.TensorProto] = {}
         self._outputs = {item.tensorIndex: item.name.decode() for item in model.signatureDefs[0].outputs}
 
     def convert(self) -> onnx.ModelProto:
@@ -47,7 +45,7 @@ class _Converter:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *self._shape(tensor)[1:]])
             for tensor, name in self._outputs.items()
         ]
-        graph = helper.make_graph(self._nodes, "mobilenet_v2_cifar10", [pixels], outputs, self._weights)
+        graph = helper.make_graph(self._nodes, "mobilenet_v2_cifar10", [pixels], outputs, list(self._weights.values()))
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="CIFAR Studio", ir_version=_IR_VERSION
         )
@@ -120,8 +118,7 @@ class _Converter:
         return self._store(f"{tensor}/{self._graph.tensors[tensor].name.decode()}", values)
 
     def _store(self, name: str, values: np.ndarray) -> str:
-        if all(weights.name != name for weights in self._weights):
-            self._weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self._weights[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
     def _name(self, tensor: int) -> str:

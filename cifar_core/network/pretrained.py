@@ -4,8 +4,6 @@ Weights are named arrays: `"<Keras layer>/<variable>"` -> float32; the variable 
 moving_mean or moving_variance. ImageNet files are those of Keras Applications, in Keras's cache folder.
 """
 
-from __future__ import annotations
-
 import filecmp
 import hashlib
 import os
@@ -142,21 +140,18 @@ def _file_name(alpha: float, size: int) -> str:
 def _imagenet(alpha: float, image_size: int) -> Weights:
     """Return the ImageNet weights; download if needed, or wait while another process downloads them."""
     path = imagenet_path(alpha, image_size)
-    if not path.exists():
+    try:
+        named = read_keras_h5(path, alpha)
+    except WeightsError as missing_or_damaged:
         try:
             _download_or_wait(path, alpha)
         except DataError as error:
+            if path.exists():
+                raise missing_or_damaged from None
             raise WeightsError(
                 f"ImageNet weights of width {alpha:g} are not at {path} and could not be downloaded: {error} "
                 "Or choose weights 'bundled' or 'random'."
             ) from None
-    try:
-        named = read_keras_h5(path, alpha)
-    except WeightsError as damaged:
-        try:
-            _download_or_wait(path, alpha)
-        except DataError:
-            raise damaged from None
         named = read_keras_h5(path, alpha)
     size = _file_size(alpha, image_size)
     label = f"ImageNet (Keras, α {alpha:g}, {size} px)"

@@ -176,7 +176,7 @@ def open_model(name: str, report: machine.Progress = lambda done, total: None) -
 @functools.lru_cache(maxsize=4)
 def _backbone(kind: str, alpha: float, image_size: int) -> Backbone:
     weights = pretrained.load("auto" if kind == "imagenet" else kind, alpha, image_size, seed=1)
-    network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS), side=image_size)
+    network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS))
     return Backbone(**vars(weights), network=network)
 
 

@@ -1,7 +1,5 @@
 """Batches of a phase's inputs with labels and teacher probabilities, in an order that a resume repeats."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """Keras callbacks of a run: metrics, stop, checkpoint, pinned pictures."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable
@@ -19,7 +17,7 @@ from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
 MONITOR = "val_accuracy"
-_STEP_METRICS = ("loss", "cross_entropy", "accuracy")
+_METRICS = ("loss", "cross_entropy", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class MetricsCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Reset the sums of the epoch."""
         self._epoch = epoch
-        self._before, self._count, self._seconds = dict.fromkeys(_STEP_METRICS, 0.0), 0, 0.0
+        self._before, self._count, self._seconds = dict.fromkeys(_METRICS, 0.0), 0, 0.0
         self._epoch_start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -85,7 +83,7 @@ class MetricsCallback(keras.callbacks.Callback):
         if not self.writer.is_time_for_a_row():
             return
         count, then, seconds = batch + 1, self._count, self._training_seconds - self._seconds
-        sums = {name: float(logs[name]) * count for name in _STEP_METRICS}
+        sums = {name: float(logs[name]) * count for name in _METRICS}
         means = {name: (sums[name] - self._before[name]) / (count - then) for name in sums}
         self._before, self._count, self._seconds = sums, count, self._training_seconds
         self._add_row(
@@ -101,17 +99,16 @@ class MetricsCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the epoch's row."""
-        logs = logs or {}
+        figures = {
+            name.replace("val_", "validation_"): clipped(value) if name.endswith("accuracy") else float(value)
+            for name, value in (logs or {}).items()
+            if name.removeprefix("val_") in _METRICS
+        }
         self._add_row(
             "epoch",
             self.steps,
             epochs=self.phase.epochs,
-            loss=float(logs["loss"]),
-            cross_entropy=float(logs["cross_entropy"]),
-            accuracy=clipped(logs["accuracy"]),
-            validation_loss=float(logs["val_loss"]),
-            validation_cross_entropy=float(logs["val_cross_entropy"]),
-            validation_accuracy=clipped(logs[MONITOR]),
+            **figures,
             images=self.images,
             epoch_seconds=time.monotonic() - self._epoch_start,
             images_per_second=self.images / self._training_seconds,

@@ -5,8 +5,6 @@
 Imports Keras only for the Keras format.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile
@@ -15,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import untrusted
-from cifar_core.errors import CifarError, RunError
+from cifar_core import jobs, untrusted
+from cifar_core.errors import RunError
 from cifar_core.export import exports
 from cifar_core.inference.model_file import Classify
 from cifar_core.runs import Run
@@ -25,17 +23,12 @@ _WEIGHTS = "model.weights.h5"
 _MOST_BYTES = 64 * 2**20
 
 
-def main(folder: str, name: str) -> int:
-    """Make the export `name` of the run in `folder` and return the exit code."""
+@jobs.program
+def main(folder: str, name: str) -> None:
+    """Make the export `name` of the run in `folder`."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
-    run = Run(path.name)
-    try:
-        exports.make(run, name, *((keras_file, opened_by_keras) if name == "keras" else ()))
-    except CifarError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    exports.make(Run(path.name), name, *((keras_file, opened_by_keras) if name == "keras" else ()))
 
 
 def keras_file(run: Run) -> bytes:

@@ -4,8 +4,6 @@
 the stored features of the last phase and writes no index of training images and no out-of-distribution threshold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +20,7 @@ from cifar_core.network import litert
 from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
 from cifar_core.training import model, run_writer
-from cifar_core.training.inputs import Inputs, layer_shapes, litert_network
+from cifar_core.training.inputs import Inputs, litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
@@ -157,8 +155,8 @@ def _trained_part(inputs: Inputs, named: Named, phase: str) -> litert.Network:
     config, layer = inputs.config, inputs.stored_layer(phase)
     if layer is None:
         return litert_network(config, named, ("probabilities",))
-    content = litert.build_after(named, config.alpha, config.image_size, config.fine_tune_blocks * (layer == "cut"))
-    return litert.Network(content, features=layer_shapes(config)[layer])
+    blocks = config.fine_tune_blocks if layer == "cut" else 0
+    return litert.Network(litert.build_after(named, config.alpha, config.image_size, blocks))
 
 
 def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:

@@ -12,7 +12,7 @@ that differ.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,21 +22,12 @@ from cifar_core.config import TrainConfig
 from cifar_core.evaluation import data_map
 from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
-from cifar_core.training import finish, model
+from cifar_core.training import callbacks, finish, model
 from cifar_core.training.batches import Batches
-from cifar_core.training.callbacks import (
-    MONITOR,
-    AveragedWeightsCallback,
-    CheckpointCallback,
-    MetricsCallback,
-    Phase,
-    ProbeCallback,
-    StopCallback,
-    clipped,
-)
+from cifar_core.training.callbacks import MONITOR, Phase
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.keras_import import keras
-from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter, restore
+from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter, ShouldPrune, restore
 
 _MOST_NETWORKS = 4
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
@@ -67,25 +58,20 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     (n, ...), and a compiled part with the same network and layers is reused.
     """
     model.freeze(network, config, phase.name)
+    choices = config.optimizer, config.schedule, config.ema, config.distils
     if is_stored:
         last = model.first_trained_layer(config, phase.name)
         is_folded = phase.name == "fine_tune" and config.batch_norm == "inference"
         cut = architecture.cut_block(config.fine_tune_blocks) if is_folded else None
-        part = _compiled_part(network, last, cut, config.alpha, config.dropout > 0, _choices(config))
+        part = _compiled_part(network, last, cut, config.alpha, choices)
     else:
-        part = _Compiled(network, network, _choices(config))
+        part = _Compiled(network, network, choices, {})
     part.reset(config, phase, steps)
     return part.model
 
 
-def _choices(config: TrainConfig) -> _Choices:
-    return config.optimizer, config.schedule, config.ema, config.distils
-
-
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)
-def _compiled_part(
-    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, choices: _Choices
-) -> _Compiled:
+def _compiled_part(network: keras.Model, last: str, cut: int | None, alpha: float, choices: _Choices) -> _Compiled:
     """Compile the layers after the frozen layer `last`. If `cut` is given, fold the batch norms after that block."""
     frozen = network.get_layer(last).output
     features = keras.Input(frozen.shape[1:])
@@ -94,8 +80,8 @@ def _compiled_part(
         pooled = model.BackboneTop(network, alpha, cut)(features)
     elif last != "pooled":
         pooled = keras.Model(frozen, network.get_layer("pooled").output)(features)
-    output, rate = model.connect_head(network, pooled, drops)
-    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), choices, rate)
+    output, rates = model.connect_head(network, pooled)
+    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), choices, rates)
 
 
 class _Compiled:
@@ -106,36 +92,29 @@ class _Compiled:
     """
 
     def __init__(
-        self,
-        network: keras.Model,
-        trained: keras.Model,
-        choices: _Choices,
-        dropout: keras.Variable | None = None,
+        self, network: keras.Model, trained: keras.Model, choices: _Choices, rates: Mapping[str, keras.Variable]
     ) -> None:
         optimizer, self._schedule, ema, _ = choices
         self.model = trained
-        self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES}
+        self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES} | dict(rates)
         self._peak, self._falling, self._warm_up, self._momentum = (
             keras.Variable(1.0, trainable=False) for _ in range(4)
         )
         penalty = keras.regularizers.L2(0.0)
         penalty.l2 = self._knobs["l2"]
         network.get_layer("head_dense").kernel.regularizer = penalty
-        if dropout is not None:
-            self._knobs["dropout"] = dropout
         rate: Any = 1e-3
         if self._schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(
                 0.0, self._falling, warmup_target=self._peak, warmup_steps=self._warm_up
             )
+        measures = keras.metrics.categorical_accuracy, keras.losses.categorical_crossentropy
         trained.compile(
             optimizer=self._optimizer(optimizer, rate, ema == "on"),
             loss=self._loss,
             metrics=[
-                keras.metrics.MeanMetricWrapper(_of_labels(keras.metrics.categorical_accuracy), name="accuracy"),
-                keras.metrics.MeanMetricWrapper(
-                    _of_labels(keras.losses.categorical_crossentropy), name="cross_entropy"
-                ),
+                keras.metrics.MeanMetricWrapper(_of_labels(measure), name=name)
+                for name, measure in zip(("accuracy", "cross_entropy"), measures, strict=True)
             ],
             jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
         )
@@ -214,7 +193,7 @@ class NetworkCache:
 
     def build(self, config: TrainConfig, base: Named) -> keras.Model:
         """Return the network of `config` with the backbone weights `base` and a new head."""
-        backbone = (config.alpha, config.image_size, config.scaling, config.weights, config.batch_norm)
+        backbone = (config.alpha, config.image_size, config.scaling, config.batch_norm)
         key = (*backbone, config.dense_units, config.dropout > 0, config.seed)
         network, first = self._networks.pop(key, (None, []))
         if network is None:
@@ -222,6 +201,7 @@ class NetworkCache:
             first = [variable.numpy() for variable in network.variables]
         else:
             restore(network.variables, first)
+            model.assign(network, base)  # best weights available may have become others since
             network.get_layer("head_dropout").rate = config.dropout
             network.get_layer("head_dense").kernel_regularizer.l2 = config.l2
         self._networks[key] = network, first  # ordered by last use
@@ -230,25 +210,18 @@ class NetworkCache:
         return network
 
 
-@dataclass(frozen=True)
-class TrialOptions:
-    """Options of a trial of a sweep, which saves less than another training and may be pruned.
-
-    `should_prune(epoch, validation accuracy)` may end the training after an epoch (counted from 1 over both phases).
-    """
-
-    networks: NetworkCache
-    should_prune: Callable[[int, float], bool]
+_trial_networks = NetworkCache()
 
 
 def train(
-    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, trial: TrialOptions | None = None
+    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, should_prune: ShouldPrune | None = None
 ) -> dict[str, Any]:
     """Train from the checkpoint `saved`, or from the start if None; save, evaluate, and return the run's metrics.
 
-    Raises Stopped; the checkpoint then contains the last full epoch.
+    `should_prune` makes it a trial of a sweep, which saves less. Raises Stopped; the checkpoint then contains the last
+    full epoch.
     """
-    config, build = inputs.config, trial.networks.build if trial else model.build
+    config, build = inputs.config, _trial_networks.build if should_prune else model.build
     keras.utils.set_random_seed(config.seed)
     network = build(config, inputs.weights.named)
     best = saved.best if saved else model.named_weights(network)
@@ -258,11 +231,11 @@ def train(
     finish.write_descriptions(inputs, network, writer)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(inputs, network, best, writer, trial, phase).train(progress, resumed)
+        progress = _PhaseTraining(inputs, network, best, writer, should_prune, phase).train(progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
-    return (finish.finish_trial if trial else finish.finish)(inputs, network, progress, writer)
+    return (finish.finish_trial if should_prune else finish.finish)(inputs, network, progress, writer)
 
 
 def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
@@ -279,7 +252,7 @@ class _PhaseTraining:
     network: keras.Model
     best: dict[str, np.ndarray]
     writer: RunWriter
-    trial: TrialOptions | None
+    should_prune: ShouldPrune | None
     phase: Phase
 
     def train(self, progress: Progress, resumed: Checkpoint | None) -> Progress:
@@ -292,7 +265,7 @@ class _PhaseTraining:
         if resumed:
             restore(trained.optimizer.variables, resumed.optimizer)
         else:
-            if progress.phase_done and not self.trial:
+            if progress.phase_done and not self.should_prune:
                 finish.save_head_checkpoint(self.writer.run)
             model.assign(self.network, self.best)  # a phase starts from the best weights so far
             progress = progress.at_start_of(phase.name)
@@ -330,19 +303,19 @@ class _PhaseTraining:
             watched["reduce"] = kinds.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        pause = _TRIAL_PAUSE_SECONDS if self.trial else 0.0
+        pause = _TRIAL_PAUSE_SECONDS if self.should_prune else 0.0
         changes = functools.partial(model.weight_changes, self.network, self.inputs.weights.named)
         save_answers, prune = (kinds.LambdaCallback(on_epoch_end=end) for end in (self._save_answers, self._prune))
         return [
             kinds.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
-            *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
+            *([callbacks.AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
             *watched.values(),
-            MetricsCallback(writer, phase, len(self.inputs.train_rows), changes),
-            StopCallback(writer),
-            ProbeCallback(writer, config, self.network, phase.name, len(training)),
-            *([] if self.trial else [save_answers]),
-            CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
-            *([prune] if self.trial else []),  # after the checkpoint: the epoch is saved
+            callbacks.MetricsCallback(writer, phase, len(self.inputs.train_rows), changes),
+            callbacks.StopCallback(writer),
+            callbacks.ProbeCallback(writer, config, self.network, phase.name, len(training)),
+            *([] if self.should_prune else [save_answers]),
+            callbacks.CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
+            *([prune] if self.should_prune else []),  # after the checkpoint: the epoch is saved
         ]
 
     def _save_answers(self, *_: object) -> None:
@@ -351,5 +324,5 @@ class _PhaseTraining:
         data_map.write_epoch(self.writer.run.path, self.writer.epochs - 1, probabilities)
 
     def _prune(self, _: int, logs: dict[str, Any]) -> None:
-        if self.trial and self.trial.should_prune(self.writer.epochs, clipped(logs[MONITOR])):
+        if self.should_prune and self.should_prune(self.writer.epochs, callbacks.clipped(logs[MONITOR])):
             raise Pruned

@@ -1,7 +1,5 @@
 """CPU threads, GPU and memory of a training. Imported before Keras, which reads the thread settings at import."""
 
-from __future__ import annotations
-
 import errno
 import mmap
 import os
@@ -11,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from cifar_core import costs, machine
+from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError
-from cifar_core.network import architecture
 
 _MOST_PIECES = 4  # of a batch of 64 or 128; the overhead of smaller pieces exceeds the gain
 _NEEDED_BYTES = 500_000_000  # TensorFlow alone needs as much
@@ -53,8 +50,8 @@ def set_threads(config: TrainConfig) -> None:
     starts two threads for each CPU core of the machine, even if the process may use fewer cores.
     """
     inter_op, intra_op = machine.threads(), machine.threads()
-    cut = architecture.cut_block(config.fine_tune_blocks)
-    if costs.is_stored(config) and config.batch_norm == "inference" and (cut is not None or not config.fine_tunes):
+    is_stored = all(phase in config.stored_layers for phase, epochs in config.epochs.items() if epochs)
+    if is_stored and config.batch_norm == "inference":
         inter_op, intra_op = pieces(), machine.threads() // pieces()
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(inter_op))
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(intra_op))

@@ -35,11 +35,11 @@ from cifar_core.training.run_writer import Reporter
 
 CHUNK = 512
 """Images per write to the cache and per check for a stop."""
-_AHEAD = 2  # concurrent chunks: one is augmented or rounded while the other is computed
+_AHEAD = 2  # concurrent chunks: one is augmented while the other is computed
 
 Outputs = dict[str, np.ndarray]
 
-Forward = Callable[[np.ndarray], Outputs]
+Compute = Callable[[np.ndarray], Outputs]
 
 
 def views(config: TrainConfig) -> list[View]:
@@ -47,22 +47,6 @@ def views(config: TrainConfig) -> list[View]:
     if config.augmentation == 0:
         return [View()]
     return [View(config.augmentation, config.seed, number) for number in range(config.views)]
-
-
-def stored_layers(config: TrainConfig) -> dict[str, str]:
-    """Return the stored layer of each phase: phase -> "pooled" or "cut". A phase that is missing learns from pixels."""
-    if config.views == 0 and config.augmentation > 0:
-        return {}
-    layers = {"head": "pooled"} if config.head_epochs else {}
-    if config.fine_tunes and architecture.cut_block(config.fine_tune_blocks) is not None:
-        layers["fine_tune"] = "cut"
-    return layers
-
-
-def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
-    """Return the feature shape of one image for each layer that can be stored."""
-    cut = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-    return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
 
 
 def litert_network(
@@ -74,28 +58,63 @@ def litert_network(
     return litert.Network(content, threads)
 
 
-def _fill(
-    entries: Mapping[str, Entry], positions: np.ndarray, outputs: Callable[[np.ndarray], Outputs], progress: Progress
-) -> None:
-    """Compute the missing rows of `entries` among `positions`; `outputs` returns a chunk of rows for each entry.
+class CachedOutputs:
+    """Outputs of a network that is not trained, for the views of a data set, in the feature cache.
 
-    `progress(done, total)` is called before each chunk is stored. An exception in it ends the computation; stored
-    chunks are kept. Raises StoreError if there is not enough room.
+    `outputs`: name -> what its values depend on besides the images, and the shape for one image. `compute` returns them
+    for uint8 images (n, 32, 32, 3); several threads call it.
     """
-    with ExitStack() as locks:
-        for name in sorted(entries):  # a fixed order avoids a deadlock between two processes
-            locks.enter_context(feature_cache.filling(entries[name]))
-        missing = np.unique(np.concatenate([entry.missing(positions) for entry in entries.values()]))
-        parts = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-        for number, (part, values) in enumerate(zip(parts, _ahead(outputs, parts), strict=True)):
-            progress(number * CHUNK, len(missing))
-            for name, entry in entries.items():
-                entry.write(part, values[name])
-        if len(missing):
-            progress(len(missing), len(missing))
+
+    def __init__(
+        self, dataset: Dataset, outputs: Mapping[str, tuple[dict[str, Any], tuple[int, ...]]], compute: Compute
+    ) -> None:
+        self._dataset, self._outputs, self._compute = dataset, outputs, compute
+        self._complete: dict[tuple[View, int], dict[str, Entry]] = {}
+
+    def entries(self, view: View) -> dict[str, Entry]:
+        """Return the cache entries of `view`: output -> entry."""
+        shared, rows = {"data": self._dataset.fingerprint, **view.about()}, len(self._images(view))
+        return {
+            name: feature_cache.entry({**shared, **about}, rows, shape)
+            for name, (about, shape) in self._outputs.items()
+        }
+
+    def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
+        """Compute the missing outputs of the images `positions`, int (n,), of `view`, and return the entries.
+
+        `progress(done, total)` is called before each chunk is stored. An exception in it ends the computation; stored
+        chunks are kept. Raises StoreError if there is not enough room.
+        """
+        entries, images = self.entries(view), self._images(view)
+        with ExitStack() as locks:
+            for name in sorted(entries):  # a fixed order avoids a deadlock between two processes
+                locks.enter_context(feature_cache.filling(entries[name]))
+            missing = np.unique(np.concatenate([entry.missing(positions) for entry in entries.values()]))
+            parts = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+            chunks = _ahead(lambda part: self._compute(view.of(images, part)), parts)
+            for number, (part, values) in enumerate(zip(parts, chunks, strict=True)):
+                progress(number * CHUNK, len(missing))
+                for name, entry in entries.items():
+                    entry.write(part, values[name])
+            if len(missing):
+                progress(len(missing), len(missing))
+        return entries
+
+    def complete(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
+        """Return the result of `fill`, called once for the same arguments.
+
+        `positions` must live as long as this object.
+        """
+        key = view, id(positions)
+        if key not in self._complete:
+            self._complete[key] = self.fill(view, positions, progress)
+        return self._complete[key]
+
+    def _images(self, view: View) -> np.ndarray:
+        return self._dataset.test_images if view.test else self._dataset.train_images
 
 
-def _ahead(outputs: Callable[[np.ndarray], Outputs], parts: list[np.ndarray]) -> Iterator[Outputs]:
+def _ahead(outputs: Compute, parts: list[np.ndarray]) -> Iterator[Outputs]:
     """Yield the outputs of each of `parts` while the next parts are computed."""
     with ThreadPoolExecutor(1 if hardware.has_gpu() else _AHEAD) as pool:
         waiting: deque[Future[Outputs]] = deque()
@@ -107,72 +126,54 @@ def _ahead(outputs: Callable[[np.ndarray], Outputs], parts: list[np.ndarray]) ->
             yield waiting.popleft().result()
 
 
-class FeatureExtractor:
-    """Computes features of the frozen backbone of one configuration and stores them in the feature cache.
+def backbone_outputs(
+    config: TrainConfig, dataset: Dataset, weights: Weights, is_importing: Callable[[], bool] = lambda: False
+) -> CachedOutputs:
+    """Return the cached features of the frozen backbone of `config`: those of "pooled" and "cut" that a phase needs."""
+    backbone = {name: getattr(config, name) for name in ("alpha", "image_size", "scaling")}
+    names = {"pooled": "pooled", "cut": f"block {architecture.cut_block(config.fine_tune_blocks)}"}
+    outputs = {
+        layer: ({"weights": weights.fingerprint, **backbone, "layer": names[layer]}, costs.layer_shapes(config)[layer])
+        for layer in config.stored_layers.values()
+    }
+    return CachedOutputs(dataset, outputs, _Backbone(config, weights.named, is_importing))
+
+
+class _Backbone:
+    """Computes the stored layers of one configuration: uint8 (n, 32, 32, 3) -> layer -> float32 (n, ...).
 
     Uses LiteRT, which on a CPU is several times faster than Keras, or Keras if there is a GPU. While `is_importing()`
     is true, LiteRT leaves one CPU core to the thread that imports Keras.
     """
 
-    def __init__(
-        self, config: TrainConfig, dataset: Dataset, weights: Weights, is_importing: Callable[[], bool] = lambda: False
-    ) -> None:
-        self._config, self._dataset, self._weights, self._is_importing = config, dataset, weights, is_importing
-        self._layers = sorted(set(stored_layers(config).values()))
+    def __init__(self, config: TrainConfig, named: Named, is_importing: Callable[[], bool]) -> None:
+        self._config, self._named, self._is_importing = config, named, is_importing
         self._networks: dict[int, litert.Network] = {}  # threads -> network; only the newest
         self._making = Lock()
 
-    def entries(self, view: View) -> dict[str, Entry]:
-        """Return the cache entries of `view`: layer -> entry."""
-        config = self._config
-        about = {
-            "data": self._dataset.fingerprint,
-            "weights": self._weights.fingerprint,
-            "alpha": config.alpha,
-            "image_size": config.image_size,
-            "scaling": config.scaling,
-            **view.about(),
-        }
-        names = {"pooled": "pooled", "cut": f"block {architecture.cut_block(config.fine_tune_blocks)}"}
-        shapes, rows = layer_shapes(config), len(self._images(view))
-        return {
-            layer: feature_cache.entry({**about, "layer": names[layer]}, rows, shapes[layer]) for layer in self._layers
-        }
-
-    def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
-        """Compute the missing features of the images `positions` of `view` (see `_fill`), and return the entries."""
-        entries, images = self.entries(view), self._images(view)
-        _fill(entries, positions, lambda part: self._outputs(view.of(images, part)), progress)
-        return entries
-
-    def _outputs(self, images: np.ndarray) -> Outputs:
-        return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
-
-    def _network(self) -> Forward:
-        """Return a function that maps uint8 (n, 32, 32, 3) to the outputs of the stored layers, float32 (n, ...)."""
+    def __call__(self, images: np.ndarray) -> Outputs:
         if hardware.has_gpu():
-            return self._on_gpu
+            return self.on_gpu(images)
         available = machine.threads()
         threads = max(1, available - 1) if self._is_importing() else available
         with self._making:
             if threads not in self._networks:
-                network = litert_network(self._config, self._weights.named, self._layers, threads)
-                self._networks = {threads: network}
-            return self._networks[threads].run
+                layers = self._config.stored_layers.values()
+                self._networks = {threads: litert_network(self._config, self._named, layers, threads)}
+            network = self._networks[threads]
+        return network.run(images)
 
     @cached_property
-    def _on_gpu(self) -> Forward:
+    def on_gpu(self) -> Compute:
+        """The same function in Keras."""
         from cifar_core.training import model
         from cifar_core.training.keras_import import keras
 
-        network = model.build(self._config, self._weights.named)
+        network = model.build(self._config, self._named)
         names = {"pooled": "pooled", "cut": model.first_trained_layer(self._config, "fine_tune")}
-        outputs = {layer: network.get_layer(names[layer]).output for layer in self._layers}
+        outputs = {layer: network.get_layer(names[layer]).output for layer in self._config.stored_layers.values()}
         frozen = keras.Model(network.input, outputs)
         return lambda images: frozen.predict(images.astype(np.float32), batch_size=CHUNK, verbose=0)
-
-    def _images(self, view: View) -> np.ndarray:
-        return self._dataset.test_images if view.test else self._dataset.train_images
 
 
 class Teacher:
@@ -185,32 +186,19 @@ class Teacher:
     """
 
     def __init__(self, name: str, dataset: Dataset, reporter: Reporter) -> None:
-        self._classifier, self._dataset, self._reporter = open_classifier(name), dataset, reporter
-        self.label, self.fingerprint = name, hashlib.sha256(self._classifier.content).hexdigest()[:24]
-        self._probabilities: dict[tuple[View, int], np.ndarray] = {}
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of uint8 images (n, 32, 32, 3), float32 (n, 10)."""
-        return self._classifier.probabilities(images)
+        classifier = open_classifier(name)
+        self.label, self.fingerprint = name, hashlib.sha256(classifier.content).hexdigest()[:24]
+        self.probabilities = classifier.probabilities
+        outputs = {"teacher": ({"teacher": self.fingerprint}, (len(cifar10.CLASSES),))}
+        self._cached = CachedOutputs(dataset, outputs, lambda images: {"teacher": classifier.probabilities(images)})
+        self._progress = partial(reporter.progress, "teacher")
 
     def stored(self, view: View, positions: np.ndarray) -> np.ndarray:
         """Return the probabilities of a view of all images, float16 (m, 10), from the feature cache.
 
         Missing rows among `positions`, int (n,), are computed and stored; other rows are undefined. Raises StoreError.
         """
-        key = view, id(positions)
-        if key not in self._probabilities:
-            images = self._dataset.train_images
-            about = {"data": self._dataset.fingerprint, "teacher": self.fingerprint, **view.about()}
-            entry = feature_cache.entry(about, len(images), (len(cifar10.CLASSES),))
-            _fill(
-                {"teacher": entry},
-                positions,
-                lambda part: {"teacher": self.probabilities(view.of(images, part))},
-                partial(self._reporter.progress, "teacher"),
-            )
-            self._probabilities[key] = entry.open()
-        return self._probabilities[key]
+        return self._cached.complete(view, positions, self._progress)["teacher"].open()
 
 
 def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig:
@@ -300,9 +288,8 @@ class Inputs:
                 self.dataset, self.train_rows, self.validation_rows
             )
         self.teacher = Teacher(config.teacher, self.dataset, reporter) if config.distils else None
-        self._extractor = FeatureExtractor(config, self.dataset, self.weights, is_importing)
-        self._filled: dict[tuple[View, int], dict[str, feature_cache.Entry]] = {}
-        self._layers = stored_layers(config)
+        self._backbone = backbone_outputs(config, self.dataset, self.weights, is_importing)
+        self._layers = config.stored_layers
         self.end_to_end_reason = self._make_room()
 
     def check_unchanged(self, before: Environment) -> None:
@@ -362,20 +349,17 @@ class Inputs:
 
         with suppress(_Imported):
             for view in views(self.config)[1 : self.config.views_used] if self._layers else ():
-                self._extractor.fill(view, self.train_rows, progress)
+                self._backbone.fill(view, self.train_rows, progress)
 
-    def features(self, view: View, positions: np.ndarray) -> dict[str, feature_cache.Entry]:
+    def features(self, view: View, positions: np.ndarray) -> dict[str, Entry]:
         """Return the cache entries of `view`, complete for `positions`. Raises StoreError or Stopped."""
-        key = (view, id(positions))
-        if key not in self._filled:
-            self._filled[key] = self._extractor.fill(view, positions, partial(self.reporter.progress, "features"))
-        return self._filled[key]
+        return self._backbone.complete(view, positions, partial(self.reporter.progress, "features"))
 
     def _reserve(self, test_images: int = 0) -> None:
         """Make room in the cache for all epochs and `test_images` test images. Raises StoreError."""
         images = costs.cached_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
         used = {View(), *views(self.config), *([View(test=True)] if test_images else [])}
-        entries = [entry for view in used for entry in self._extractor.entries(view).values()]
+        entries = [entry for view in used for entry in self._backbone.entries(view).values()]
         feature_cache.make_room(costs.store_bytes(self.config, images), entries)
 
     def _make_room(self) -> str:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
+from cifar_core.errors import CifarError, StoreError, TrainingError
 from cifar_core.inference import calibration
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Settings
@@ -53,24 +53,21 @@ Report = Callable[[Mapping[str, float], np.ndarray], None]
 """Called after each epoch with its metrics and the predicted class of each validation image, int (n,)."""
 
 
-def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
-    """Process the requests in `folder` until `idle_seconds` pass without one; return the exit code."""
+@jobs.program
+def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> None:
+    """Process the requests in `folder` until `idle_seconds` pass without one."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     before = (head_lab.requested() or (None, 0.0))[1]  # a request to an earlier process
-    try:
-        with head_lab.job().working():
-            _Worker().run(idle_seconds, before)
-    except RunError as error:  # another process is running, or the folder cannot be used
-        print(error, file=sys.stderr)
-    return 0
+    with head_lab.job().working():
+        _Worker().run(idle_seconds, before)
 
 
 class _Worker:
     """The state of the process, and the `Reporter` of its `Inputs`."""
 
     def __init__(self) -> None:
-        self._base: dict[str, Any] = {}  # description of the inputs, after `_prepare`
+        self._base: dict[str, Any] = {}  # images, split and weights that all heads share, after `_prepare`
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Write the progress of the preparation to the status."""
@@ -115,7 +112,14 @@ class _Worker:
         with self._slot():
             self._update_status("preparing")
             inputs.prepare()
-            self._base = {"base": _describe(inputs)}
+            about = {
+                "key": base_key(inputs),
+                "images": inputs.dataset.label,
+                "weights": inputs.weights.label,
+                "train_images": len(inputs.train_rows),
+                "validation_images": len(inputs.validation_rows),
+            }
+            self._base = {"base": about}
         results = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
         for old in results[:-_MOST_RESULTS]:
             old.unlink(missing_ok=True)
@@ -173,17 +177,6 @@ def base_key(inputs: Inputs) -> str:
     config = inputs.config
     parts = (inputs.dataset.fingerprint, inputs.weights.fingerprint, config.train_images, config.seed, "map 3")
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _describe(inputs: Inputs) -> dict[str, Any]:
-    """Return labels and sizes of the images, split and weights that all heads share."""
-    return {
-        "key": base_key(inputs),
-        "images": inputs.dataset.label,
-        "weights": inputs.weights.label,
-        "train_images": len(inputs.train_rows),
-        "validation_images": len(inputs.validation_rows),
-    }
 
 
 def make_map(inputs: Inputs) -> None:
@@ -252,7 +245,21 @@ def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled
             logs = head.train_on_batch(images, one_hot, return_dict=True)  # of this batch only
             total += [float(logs[name]) for name in ("loss", "cross_entropy", "accuracy")]
         probabilities = keras.ops.convert_to_numpy(head(features, training=False))  # (n, 10)
-        report(_figures(epoch + 1, (total / steps).tolist(), probabilities, truth), probabilities.argmax(axis=1))
+        loss, cross_entropy, accuracy = (total / steps).tolist()
+        if not math.isfinite(loss) or not np.isfinite(probabilities).all():
+            raise TrainingError(
+                f"Training failed: in epoch {epoch + 1} the loss became {loss}, expected a number; lower the rate."
+            )
+        predicted = probabilities.argmax(axis=1)
+        figures = {
+            "epoch": epoch + 1,
+            "accuracy": min(accuracy, 1.0),
+            "loss": loss,
+            "cross_entropy": cross_entropy,
+            "validation_accuracy": float((predicted == truth).mean()),
+            **dict.fromkeys(("validation_loss", "validation_cross_entropy"), calibration.loss(probabilities, truth)),
+        }
+        report(figures, predicted)
     return True
 
 
@@ -272,22 +279,6 @@ def _networks() -> NetworkCache:
     from cifar_core.training import fit, model
 
     return fit.NetworkCache(lambda config, _: model.build_head(config))
-
-
-def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    loss, cross_entropy, accuracy = means
-    if not math.isfinite(loss) or not np.isfinite(probabilities).all():
-        raise TrainingError(
-            f"Training failed: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
-        )
-    return {
-        "epoch": epoch,
-        "accuracy": min(accuracy, 1.0),
-        "loss": loss,
-        "cross_entropy": cross_entropy,
-        "validation_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
-        **dict.fromkeys(("validation_loss", "validation_cross_entropy"), calibration.loss(probabilities, truth)),
-    }
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ CPU core computes a piece of the batch.
 Works with each Keras backend.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect
@@ -80,26 +78,19 @@ class RateDropout(keras.layers.Layer):
         chances = keras.random.uniform(keras.ops.shape(inputs), seed=self.seed_generator)
         return keras.ops.where(chances >= self.rate, inputs / (1 - self.rate), 0.0)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `input_shape`."""
-        return input_shape
-
 
 def connect_head(
-    network: keras.Model, pooled: keras.KerasTensor, drops: bool
-) -> tuple[keras.KerasTensor, keras.Variable | None]:
-    """Connect the head's layers of `network` to `pooled` (n, c); return the probabilities and the dropout rate.
+    network: keras.Model, pooled: keras.KerasTensor
+) -> tuple[keras.KerasTensor, dict[str, keras.Variable]]:
+    """Connect the head's layers of `network` to `pooled` (n, c); return the probabilities.
 
-    If not `drops`, dropout is left out and its rate is None.
+    Also returns the dropout rate as {"dropout": variable}, or {} if the network was built without dropout.
     """
-    dropout = RateDropout(network.get_layer("head_dropout")) if drops else None
-    x = pooled
-    for name in HEAD_LAYERS:
-        if name != "head_dropout":
-            x = network.get_layer(name)(x)
-        elif dropout is not None:
-            x = dropout(x)
-    return x, dropout.rate if dropout is not None else None
+    x, rates = network.get_layer("head_norm")(pooled), {}
+    if network.get_layer("head_dropout").rate > 0:
+        dropout = RateDropout(network.get_layer("head_dropout"))
+        x, rates = dropout(x), {"dropout": dropout.rate}
+    return network.get_layer("head_output")(network.get_layer("head_dense")(x)), rates
 
 
 def _head(config: TrainConfig, x: keras.KerasTensor) -> keras.KerasTensor:

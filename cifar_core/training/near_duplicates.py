@@ -4,8 +4,6 @@ near_duplicates.npz contains the images with a near-duplicate: `positions` and `
 are near-duplicates. `python -m cifar_core.training.near_duplicates` creates it from features of the ImageNet backbone.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

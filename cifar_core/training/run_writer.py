@@ -15,6 +15,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 ROWS_A_SECOND = 10
+ShouldPrune = Callable[[int, float], bool]
+"""Whether a trial ends after the epoch (counted from 1 over both phases) with this validation accuracy."""
 
 
 class Reporter(Protocol):

@@ -107,7 +107,7 @@ class Channel:
         self.status: dict[str, Any] = {}
         self.pause, self.is_taken = POLL_SECONDS, False
         self._url, self._folder, self._offer, self._is_home = url, folder, offer, is_home
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, tuple[int, int, int]] = {}
         self._reached = self._heard = time.monotonic()
         self._seen: object = None
 
@@ -150,9 +150,9 @@ class Channel:
                 path.write_bytes(content)
             else:
                 write_whole(path, content)
-                self._known[name] = _stamp(path)
+                self._known[name] = machine.stamp(path)
 
-    def _send(self, connection: Connection) -> dict[str, tuple[int, int]]:
+    def _send(self, connection: Connection) -> dict[str, tuple[int, int, int]]:
         """Send changed files; return the stamps of all.
 
         Status and checkpoint are read before the other files and written after them, so they are never ahead of them.
@@ -160,16 +160,12 @@ class Channel:
         kept = _WORKERS if self._is_home else _HOMES
         paths = [path for path in self._folder.iterdir() if _FILE.fullmatch(path.name) and path.name not in kept]
         paths.sort(key=lambda path: (path.name != "status.json", path.name != "checkpoint.npz"))
-        stamps = {path.name: _stamp(path) for path in paths}
+        stamps = {path.name: machine.stamp(path) for path in paths}
         changed = {path.name: path.read_bytes() for path in paths if stamps[path.name] != self._known.get(path.name)}
         for name, content in reversed(changed.items()):
             query = "INSERT INTO cifar_files (offer, from_home, name, content) VALUES (%s, %s, %s, %s)"
             connection.execute(query, (self._offer, self._is_home, name, content))
         return stamps
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    return path.stat().st_mtime_ns, path.stat().st_size
 
 
 def _status(content: bytes) -> dict[str, Any]:
@@ -282,17 +278,18 @@ def needs(dataset: str, weights: str, alpha: float, image_size: int) -> str:
     return json.dumps([dataset, weights, alpha, image_size, *meant])
 
 
-def main() -> int:
-    """Train offered runs, one after the other, until a signal; return the exit code."""
+@jobs.program
+def main() -> None:
+    """Train offered runs, one after the other, until a signal."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    if not (url := studies.storage_url()):
+        raise RunError(f"A worker needs {studies.STORAGE_VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE.")
+    place = runs.runs_dir().resolve() / ".worker"
+    place.mkdir(parents=True, exist_ok=True)
+    os.environ |= {studies.STORAGE_VARIABLE: "", "CIFAR_RUNS_DIR": str(place)}  # for what it starts
     try:
-        if not (url := studies.storage_url()):
-            raise RunError(f"A worker needs {studies.STORAGE_VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE.")
-        place = runs.runs_dir().resolve() / ".worker"
-        place.mkdir(parents=True, exist_ok=True)
-        os.environ |= {studies.STORAGE_VARIABLE: "", "CIFAR_RUNS_DIR": str(place)}  # for what it starts
         with machine.hold_lock(place / "worker.lock"):
             for run in runs.list_runs():  # of a worker that was killed
                 _remove(run)
@@ -300,12 +297,7 @@ def main() -> int:
             while not stopping.is_set():
                 _serve(url, stopping)
     except Timeout:
-        print("A worker works in this folder already; set CIFAR_RUNS_DIR to another one.", file=sys.stderr)
-        return 2
-    except CifarError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+        raise RunError("A worker works in this folder already; set CIFAR_RUNS_DIR to another one.") from None
 
 
 def _serve(url: str, stopping: threading.Event) -> None:

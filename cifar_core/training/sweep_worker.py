@@ -30,8 +30,7 @@ from cifar_core.training.run_writer import RunWriter
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-
-    from cifar_core.training.fit import NetworkCache, TrialOptions
+    from optuna.trial import FrozenTrial
 
 _POLL_SECONDS = 0.25
 _MOST_WORKERS, _LOCK_SECONDS = 64, 0.1
@@ -42,22 +41,18 @@ class Interrupted(Exception):  # noqa: N818 - not an error
     """Raised if the worker must stop; its trial continues under another number."""
 
 
-def main(name: str) -> int:
-    """Work on the sweep `name` and return the exit code."""
+@jobs.program
+def main(name: str) -> None:
+    """Work on the sweep `name`."""
     os.environ["CIFAR_RUNS_DIR"] = str(runs.runs_dir().resolve())
-    try:
-        folder = studies.folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            number = _take_number(folder, stack)
-            plan = studies.plan_of(study := studies.open_study(name))
-            # a restarted worker must not propose the same trials again
-            seed = plan.base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
-            Worker(studies.open_study(name, seed=seed), folder).work()
-    except CifarError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    folder = studies.folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        number = _take_number(folder, stack)
+        plan = studies.plan_of(study := studies.open_study(name))
+        # a restarted worker must not propose the same trials again
+        seed = plan.base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
+        Worker(studies.open_study(name, seed=seed), folder).work()
 
 
 def _take_number(folder: Path, stack: ExitStack) -> int:
@@ -78,9 +73,9 @@ class Worker:
         self.stopping = threading.Event()
         self._ask_lock = FileLock(folder / "ask.lock")
         self._run_lock = ExitStack()
+        self._before = {trial.number for trial in self._ended()}
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
-        self._networks: NetworkCache | None = None  # created after Keras is imported
 
     def work(self) -> None:
         """Train trials until none is left, five in a row have failed, or the worker is stopped."""
@@ -110,9 +105,13 @@ class Worker:
             return False
         return True
 
+    def _ended(self) -> list[FrozenTrial]:
+        return [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
+
     def _fails_repeatedly(self) -> bool:
-        ended = [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
-        return len(ended) >= _MOST_FAILURES and all(t.state.name == "FAIL" for t in ended[-_MOST_FAILURES:])
+        """Return whether the last five trials failed that have ended since this process started."""
+        last = [trial.state.name for trial in self._ended() if trial.number not in self._before][-_MOST_FAILURES:]
+        return last == ["FAIL"] * _MOST_FAILURES
 
     def _objective(self, trial: Trial) -> float:
         """Train one trial; return its best validation accuracy."""
@@ -124,8 +123,8 @@ class Worker:
             raise
         finally:
             self._ask_lock.release()
-        options = functools.partial(self._options, trial, run.config)
-        state = worker.train_run(run, RunWriter(run, self.stopping), options, self._slot)
+        should_prune = functools.partial(self._should_prune, trial, sum(run.config.epochs.values()))
+        state = worker.train_run(run, RunWriter(run, self.stopping), should_prune, self._slot)
         if self.stopping.is_set() and state == "stopped":
             studies.requeue(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
@@ -177,18 +176,10 @@ class Worker:
             raise optuna.TrialPruned
         return accuracy
 
-    def _options(self, trial: Trial, config: TrainConfig) -> TrialOptions:
-        """Return the training options of `trial`. It is never pruned in a grid or after the last epoch."""
-        from cifar_core.training.fit import NetworkCache, TrialOptions
-
-        self._networks = self._networks or NetworkCache()
-        epochs = sum(config.epochs.values())
-
-        def should_prune(epoch: int, accuracy: float) -> bool:
-            trial.report(accuracy, epoch)
-            return not self.plan.grid and epoch < epochs and trial.should_prune()
-
-        return TrialOptions(self._networks, should_prune)
+    def _should_prune(self, trial: Trial, epochs: int, epoch: int, accuracy: float) -> bool:
+        """Report the epoch; return whether to end `trial`: never in a grid or after the last of `epochs`."""
+        trial.report(accuracy, epoch)
+        return not self.plan.grid and epoch < epochs and trial.should_prune()
 
     def _watch(self) -> None:
         """Set `stopping` when a stop is requested in the study."""

@@ -10,8 +10,6 @@ recipe.py: with the settings, images and initial weights of the configuration. P
 one for the predictions; seconds count from the start of the process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import statistics
@@ -19,24 +17,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 from filelock import Timeout
 
-from cifar_core import costs, machine, runs
+from cifar_core import costs, jobs, machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import augmentation, cifar10
-from cifar_core.errors import CifarError, TrainingError
+from cifar_core.data import augmentation, cifar10, feature_cache
+from cifar_core.errors import TrainingError
 from cifar_core.export import script
 from cifar_core.inference import model_file
 from cifar_core.network import architecture, pretrained
 from cifar_core.training import hardware, model
-from cifar_core.training.batches import Batches, Source
+from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import Phase
 from cifar_core.training.fit import VALIDATION_BATCH, compiled, phases
-from cifar_core.training.inputs import Pixels, layer_shapes, litert_network, stored_layers
+from cifar_core.training.inputs import Pixels, litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.worker import SLOT
 
@@ -46,27 +45,20 @@ _SLOT_SECONDS = 600
 _PREDICTED_IMAGES = 2_000
 
 
-def main(text: str) -> int:
-    """Run the measurement in the JSON `text` and return the exit code."""
+@jobs.program
+def main(text: str) -> None:
+    """Run the measurement in the JSON `text`."""
     plan = json.loads(text)
     if "limit_seconds" in plan:
         _time_recipe(TrainConfig.from_dict(plan["config"]), plan["limit_seconds"])
-        return 0
-    try:
-        with costs.measuring().working():
-            _measure(TrainConfig.from_dict(plan))
-    except CifarError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def _measure(config: TrainConfig) -> None:
-    try:
-        with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
-            costs.record(config, measured(config))
-    except Timeout:
-        raise TrainingError("A run is training; measure again when it has ended.") from None
+        return
+    config = TrainConfig.from_dict(plan)
+    with costs.measuring().working():
+        try:
+            with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
+                costs.record(config, measured(config))
+        except Timeout:
+            raise TrainingError("A run is training; measure again when it has ended.") from None
 
 
 def measured(config: TrainConfig) -> dict[str, float]:
@@ -75,9 +67,9 @@ def measured(config: TrainConfig) -> dict[str, float]:
     pixels = rng.integers(0, 256, (_IMAGES, 32, 32, 3), dtype=np.uint8)
     base = pretrained.load("random", config.alpha, config.image_size, config.seed).named
     network = model.build(config, base)
-    ready = time.time() - psutil.Process().create_time()
+    ready = max(time.time() - psutil.Process().create_time(), 0.0)  # the clock may have been set back
     rates = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
-    if layers := tuple(sorted(set(stored_layers(config).values()))):
+    if layers := tuple(sorted(config.stored_layers.values())):
         rates["features"] = _forward(config, base, pixels, layers)
     rates["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
     rates["memory"] = costs.peak_memory_bytes()
@@ -88,13 +80,13 @@ def measured(config: TrainConfig) -> dict[str, float]:
 
 def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, pixels: np.ndarray) -> float:
     """Return the seconds of an epoch per training image, including validation. The first epoch is a warm-up."""
-    layer = stored_layers(config).get(phase.name)
+    layer = config.stored_layers.get(phase.name)
     trained = compiled(network, config, phase, _STEPS, layer is not None)
 
     def batches(size: int, strength: float) -> Batches:
         rows = np.arange(_STEPS * size) % _IMAGES
-        source: Source = _Features(config, layer) if layer else Pixels(pixels, rows, strength, config.seed)
-        return Batches(source, rows % architecture.CLASS_COUNT, size)
+        stored = _features(costs.layer_shapes(config)[layer]) if layer else None
+        return Batches(stored or Pixels(pixels, rows, strength, config.seed), rows % architecture.CLASS_COUNT, size)
 
     sources = batches(phase.batch_size, config.augmentation), batches(VALIDATION_BATCH, 0.0)
     training, validation = (source.feed() for source in sources)
@@ -114,19 +106,10 @@ def _forward(config: TrainConfig, named: pretrained.Named, pixels: np.ndarray, o
     return _seconds(lambda: network.run(augmentation.augment(pixels, places, strength, config.seed, 0))) / _IMAGES
 
 
-class _Features:
-    """A source of random features with the dtype of the cache."""
-
-    def __init__(self, config: TrainConfig, layer: str) -> None:
-        shape = (_IMAGES, *layer_shapes(config)[layer])
-        self._rows = np.random.default_rng(1).random(shape, np.float32).astype(np.float16)
-
-    def begin(self, epoch: int) -> None:
-        """Do nothing: there is only one epoch."""
-
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return features, float32 (n, ...)."""
-        return self._rows[rows % _IMAGES].astype(np.float32)
+def _features(shape: tuple[int, ...]) -> Any:
+    """Return a source of random features of shape `shape` with the dtype of the cache."""
+    stored = np.random.default_rng(1).random((_IMAGES, *shape), np.float32).astype(feature_cache.DTYPE)
+    return SimpleNamespace(begin=lambda epoch: None, take=lambda rows: stored[rows % _IMAGES].astype(np.float32))
 
 
 def _time_recipe(config: TrainConfig, limit_seconds: float) -> None:

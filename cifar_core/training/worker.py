@@ -6,20 +6,17 @@ It acquires the run's lock before heavy imports, waits in the queue for the trai
 features while Keras is imported. It writes only to the run's folder and the feature cache.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -27,10 +24,7 @@ from cifar_core import costs, jobs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError, sentence
 from cifar_core.runs import Run, records
 from cifar_core.training import hardware, run_writer, shared_queue
-from cifar_core.training.run_writer import RunWriter
-
-if TYPE_CHECKING:
-    from cifar_core.training.fit import TrialOptions
+from cifar_core.training.run_writer import RunWriter, ShouldPrune
 
 SLOT = ".slot"
 """Lock file in the runs directory, held by the running training."""
@@ -56,26 +50,26 @@ def _work(run: Run) -> int:
         signal.signal(number, lambda *_: writer.stopping.set())
     state = train_run(run, writer)
     if state == "finished" and writer.rows and not writer.is_resumed:  # without rows, another machine trained it
-        lacked_room = costs.is_stored(run.config) and run.status.get("note")  # then it was trained end to end
+        lacked_room = run.config.stored_layers and run.status.get("note")  # then it was trained end to end
         if not lacked_room:
             costs.record_run(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
 
 
-def train_run(run: Run, writer: RunWriter, options: Callable[[], TrialOptions] | None = None, slot: str = SLOT) -> str:
+def train_run(run: Run, writer: RunWriter, should_prune: ShouldPrune | None = None, slot: str = SLOT) -> str:
     """Wait for the training slot, train `run`, and return its final state: "finished", "stopped" or "failed".
 
-    `options`, of a trial of a sweep, is called after Keras is imported. Without it, another machine may train the run
-    (shared_queue.py). The reason of a failure is written to the run's status; an unexpected exception is also raised.
-    The caller must hold the run's lock.
+    `should_prune` makes it a trial of a sweep. Without it, another machine may train the run (shared_queue.py). The
+    reason of a failure is written to the run's status; an unexpected exception is also raised. The caller must hold the
+    run's lock.
     """
-    offered = nullcontext() if options else shared_queue.offered(run, writer)
+    offered = nullcontext() if should_prune else shared_queue.offered(run, writer)
     try:
         writer.update_status("queued", stage="queue")
         with offered as offer:
             has_slot = _training_slot(run, writer, slot, offer)
         with has_slot, hardware.memory_errors():
-            result = _train(run, writer, options)
+            result = _train(run, writer, should_prune)
         writer.update_status("finished", stage="done", result=result)
     except shared_queue.Ended as ended:
         return str(ended)
@@ -123,7 +117,7 @@ def _training_slot(
         time.sleep(_POLL_SECONDS)
 
 
-def _train(run: Run, writer: RunWriter, options: Callable[[], TrialOptions] | None) -> dict[str, Any]:
+def _train(run: Run, writer: RunWriter, should_prune: ShouldPrune | None) -> dict[str, Any]:
     from cifar_core.training import linear_probe
     from cifar_core.training.inputs import Inputs, resolve_auto
 
@@ -145,12 +139,12 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrialOptions] | No
     writer.update_status("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
     with ThreadPoolExecutor(1) as pool:
-        probe = pool.submit(linear_probe.measure, inputs, writer) if options is None else None
+        probe = pool.submit(linear_probe.measure, inputs, writer) if should_prune is None else None
         inputs.prepare_later_epochs()
         writer.update_status("running", stage="import")
         while not wait([importing], _POLL_SECONDS).done:
             writer.check_stop()
-        result = _imported(importing).train(inputs, saved, writer, options() if options else None)
+        result = _imported(importing).train(inputs, saved, writer, should_prune)
     return result | (probe.result() if probe else {})
 
 

@@ -40,8 +40,8 @@ def test_all_four_forms_give_the_same_records(
     binary, python = cifar_files.binary_files(records), cifar_files.python_files(records, monkeypatch)
     cifar_files.write_files(binary | python, tmp_path)
     forms = (
-        batch_files.read_folder(tmp_path / batch_files.BINARY_FOLDER),
-        batch_files.read_folder(tmp_path / batch_files.PYTHON_FOLDER, ""),
+        batch_files.read(batch_files.find(tmp_path / batch_files.BINARY_FOLDER)),
+        batch_files.read(batch_files.find(tmp_path / batch_files.PYTHON_FOLDER)),
         batch_files.read_archive(cifar_files.write_archive(binary, tmp_path / "binary.tar.gz")),
         batch_files.read_archive(cifar_files.write_archive(python, tmp_path / "python.tar.gz")),
     )
@@ -51,7 +51,7 @@ def test_all_four_forms_give_the_same_records(
 
 def test_written_batches_read_back(records: list[np.ndarray], tmp_path: Path) -> None:
     batch_files.write_binary_folder(records, tmp_path)
-    np.testing.assert_array_equal(list(batch_files.read_folder(tmp_path)), records)
+    np.testing.assert_array_equal(list(batch_files.read(batch_files.find(tmp_path))), records)
 
 
 @pytest.mark.parametrize("change", [-1, 1, -cifar_files.IMAGES * batch_files.RECORD_BYTES])
@@ -60,14 +60,14 @@ def test_batch_of_another_size_is_refused(records: list[np.ndarray], tmp_path: P
     path = tmp_path / "data_batch_3.bin"
     os.truncate(path, path.stat().st_size + change)
     with pytest.raises(DataError, match=r"data_batch_3\.bin.*bytes, expected 61,460"):
-        list(batch_files.read_folder(tmp_path))
+        list(batch_files.read(batch_files.find(tmp_path)))
 
 
 def test_label_above_nine_is_refused(records: list[np.ndarray], tmp_path: Path) -> None:
     records[5][17, 0] = 10
     batch_files.write_binary_folder(records, tmp_path)
     with pytest.raises(DataError, match=r"test_batch\.bin.*record 17 has label 10, expected 0 to 9"):
-        list(batch_files.read_folder(tmp_path))
+        list(batch_files.read(batch_files.find(tmp_path)))
 
 
 @pytest.mark.parametrize("instead", ["nothing", "folder", "pipe"])
@@ -80,7 +80,7 @@ def test_batch_that_is_no_file_is_refused(records: list[np.ndarray], tmp_path: P
     elif instead == "pipe":
         os.mkfifo(path)
     with pytest.raises(DataError, match="missing"):
-        list(batch_files.read_folder(tmp_path))
+        list(batch_files.read(batch_files.find(tmp_path)))
 
 
 class Payload:
@@ -102,7 +102,7 @@ def test_payload_in_a_python_batch_is_not_executed(
     files[f"{batch_files.PYTHON_FOLDER}/data_batch_1"] = payload
     cifar_files.write_files(files, tmp_path)
     with pytest.raises(DataError, match=r"data_batch_1.*MD5 [0-9a-f]{32}, expected"):
-        list(batch_files.read_folder(tmp_path / batch_files.PYTHON_FOLDER, ""))
+        list(batch_files.read(batch_files.find(tmp_path / batch_files.PYTHON_FOLDER)))
     assert not mark.exists()
     pickle.loads(payload)
     assert mark.exists()  # the payload is a real one

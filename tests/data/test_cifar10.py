@@ -14,7 +14,7 @@ from machines import binary, cache, forget, official, place, records, same  # no
 
 from cifar_core.data import batch_files, cifar10, synthetic
 from cifar_core.data.cifar10 import split
-from cifar_core.errors import ConfigError, DataError
+from cifar_core.errors import DataError
 
 
 def test_every_form_of_cifar10_is_found_and_has_one_fingerprint(
@@ -62,12 +62,6 @@ def test_generated_by_name_is_never_replaced(binary: dict[str, bytes], place: Pa
     cifar_files.write_files(binary, place)
     assert cifar10.load("generated").name == "generated"
     assert cifar10.load("auto").name == "cifar10"
-
-
-def test_unknown_name_is_a_configuration_error(cache: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'mnist'.*auto, cifar10, generated") as caught:
-        cifar10.load("mnist")
-    assert caught.value.field == "dataset"
 
 
 @pytest.mark.parametrize("dataset", ["auto", "cifar10"])

@@ -68,7 +68,7 @@ def test_rows_name_keras_layers_and_their_shapes():
     assert (rows["Conv1"].side, rows["Conv1"].channels) == (48, 16)
     assert (rows["block_1_depthwise"].side, rows["block_1_depthwise"].channels) == (24, 48)
     assert rows["block_12_project"].block == 12
-    assert (rows["Conv_1"].side, rows["Conv_1"].channels, rows["Conv_1"].block) == (3, 1280, None)
+    assert (rows["Conv_1"].side, rows["Conv_1"].channels, rows["Conv_1"].block) == (3, 1280, 17)
     assert cost(0.5, 96, 64, 4).head_parameters == 4 * 1280 + 1281 * 64 + 65 * 10
 
 

@@ -200,7 +200,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from cifar_core.network import litert
-litert.Network(Path(sys.argv[1])).run(np.zeros((3, 32, 32, 3), np.uint8))
+litert.Network(Path(sys.argv[1]).read_bytes()).run(np.zeros((3, 32, 32, 3), np.uint8))
 """
 
 

@@ -111,11 +111,11 @@ def test_files_agree_with_the_model(two_kinds, block):
     model = models.open_model(two_kinds)
     pixels = np.stack([models.prepare(drawn("spots", n), side=128) for n in range(5)])
     expected = np.stack([model.answer(drawn("spots", n)).probabilities for n in range(5)])
-    network = Network(model.export("litert"), side=128)
+    network = Network(model.export("litert"))
     np.testing.assert_allclose(network.run(pixels)["probabilities"], expected, atol=1e-3)
     session = onnxruntime.InferenceSession(model.export("onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(["probabilities"], {"images": pixels})[0], expected, atol=1e-3)
-    small = Network(model.export("litert-int8"), side=128).run(pixels)["probabilities"]
+    small = Network(model.export("litert-int8")).run(pixels)["probabilities"]
     assert (small.argmax(axis=1) == expected.argmax(axis=1)).all()
     page = model.export("html").decode()
     assert len(page) < 3_000_000 and '"classes": ["stripes", "spots"], "side": 128' in page

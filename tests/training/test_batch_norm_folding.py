@@ -28,7 +28,7 @@ def folded(network: keras.Model, config: TrainConfig, cut: int) -> keras.Model:
     """The part behind the cut with folded batch norms and the network's own head."""
     features = keras.Input(network.get_layer(architecture.blocks(config.alpha)[cut].output_layer).output.shape[1:])
     pooled = model.BackboneTop(network, config.alpha, cut)(features)
-    return keras.Model(features, model.connect_head(network, pooled, drops=False)[0])
+    return keras.Model(features, model.connect_head(network, pooled)[0])
 
 
 @pytest.mark.parametrize(

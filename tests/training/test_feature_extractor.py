@@ -17,7 +17,7 @@ from cifar_core.runs import create
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
 from cifar_core.training.fit import _PhaseTraining, compiled, phases
-from cifar_core.training.inputs import CHUNK, FeatureExtractor, Inputs, View, stored_layers, views
+from cifar_core.training.inputs import CHUNK, CachedOutputs, Inputs, View, backbone_outputs, views
 from cifar_core.training.run_writer import RunWriter
 
 Change = Callable[..., TrainConfig]
@@ -34,9 +34,9 @@ def change(tiny_config: TrainConfig, small_data: Any) -> Change:
     return lambda **changes: dataclasses.replace(tiny_config, **changes)
 
 
-def extractor(config: TrainConfig) -> FeatureExtractor:
+def extractor(config: TrainConfig) -> CachedOutputs:
     loaded = pretrained.load(config.weights, config.alpha, config.image_size, 1)
-    return FeatureExtractor(config, cifar10.load("generated"), loaded)
+    return backbone_outputs(config, cifar10.load("generated"), loaded)
 
 
 def entries(config: TrainConfig, view: View) -> dict[str, Entry]:
@@ -77,10 +77,10 @@ def test_whatever_changes_the_numbers_is_another_entry(change: Change, other: di
 
 def test_other_weights_or_images_are_another_entry(change: Change) -> None:
     loaded, dataset = pretrained.load("random", 0.35, 32, 1), cifar10.load("generated")
-    first = FeatureExtractor(change(), dataset, loaded).entries(View())
+    first = backbone_outputs(change(), dataset, loaded).entries(View())
     for changed in (
-        FeatureExtractor(change(), dataset, dataclasses.replace(loaded, fingerprint="other")),
-        FeatureExtractor(change(), dataclasses.replace(dataset, fingerprint="other"), loaded),
+        backbone_outputs(change(), dataset, dataclasses.replace(loaded, fingerprint="other")),
+        backbone_outputs(change(), dataclasses.replace(dataset, fingerprint="other"), loaded),
     ):
         assert not set(changed.entries(View()).values()) & set(first.values())
 
@@ -108,7 +108,7 @@ def test_augmented_views_are_entries_by_seed_strength_and_number(change: Change)
 def test_each_phase_is_trained_from_what_serves_it(
     change: Change, changes: dict[str, Any], layers: dict[str, str]
 ) -> None:
-    assert stored_layers(change(**changes)) == layers
+    assert change(**changes).stored_layers == layers
 
 
 # ---- filling
@@ -186,7 +186,7 @@ def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) 
 
     def stored(source: Inputs, number: int) -> int:
         view = views(config)[number]
-        return len(source.train_rows) - len(source._extractor.entries(view)["cut"].missing(source.train_rows))
+        return len(source.train_rows) - len(source._backbone.entries(view)["cut"].missing(source.train_rows))
 
     found = Inputs(config, RunWriter(create(config)), lambda: stored(found, 1) == 0)  # until one chunk is there
     found.prepare_later_epochs()

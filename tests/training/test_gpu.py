@@ -10,7 +10,7 @@ from cifar_core import machine
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.training import hardware
-from cifar_core.training.inputs import FeatureExtractor, View, litert_network
+from cifar_core.training.inputs import View, backbone_outputs, litert_network
 
 IMAGES = 40
 
@@ -19,14 +19,14 @@ def extractor(config):
     """What fills the store, and what LiteRT computes."""
     loaded = pretrained.load("random", config.alpha, config.image_size, 1)
     network = litert_network(config, loaded.named, ("cut", "pooled"), threads=2)
-    return FeatureExtractor(config, cifar10.load("generated"), loaded), network.run
+    return backbone_outputs(config, cifar10.load("generated"), loaded), network.run
 
 
 @pytest.mark.parametrize("alpha", [0.35, 1.3])
 def test_both_paths_agree_to_a_thousandth(alpha, tiny_config, small_data):
     frozen, litert = extractor(dataclasses.replace(tiny_config, alpha=alpha, image_size=64))
     images = cifar10.load("generated").train_images[:IMAGES]
-    here, there = litert(images), frozen._on_gpu(images)
+    here, there = litert(images), frozen._compute.on_gpu(images)
     assert set(here) == set(there) == {"cut", "pooled"}
     for layer, expected in here.items():
         assert there[layer].shape == expected.shape
@@ -37,8 +37,8 @@ def test_where_a_graphics_card_is_visible_it_fills_the_store(tiny_config, small_
     filled = []
     monkeypatch.setattr(hardware, "has_gpu", lambda: True)
     frozen, litert = extractor(tiny_config)
-    run = frozen._on_gpu
-    monkeypatch.setattr(frozen, "_on_gpu", lambda images: filled.append(len(images)) or run(images))
+    run = frozen._compute.on_gpu
+    monkeypatch.setattr(frozen._compute, "on_gpu", lambda images: filled.append(len(images)) or run(images))
     entries = frozen.fill(View(), np.arange(IMAGES), lambda done, total: None)
     expected = litert(cifar10.load("generated").train_images[:IMAGES])
     assert filled == [IMAGES]

@@ -170,7 +170,7 @@ def test_an_idle_lab_ends_and_an_old_request_is_not_taken_up(worker: Callable[..
 def test_there_is_one_lab_at_a_time(tiny_base: None) -> None:
     head_lab.lab_dir().mkdir(parents=True)
     with FileLock(head_lab.lab_dir() / "lab.lock"):
-        assert lab_worker.main(str(head_lab.lab_dir())) == 0
+        assert lab_worker.main(str(head_lab.lab_dir())) == 2
     assert not (head_lab.lab_dir() / "status.json").exists()
 
 

@@ -50,6 +50,17 @@ def test_a_network_taken_again_is_as_new_and_has_the_new_dropout_and_penalty(
     assert [layer.get_config() for layer in again.layers[-3:]] == [layer.get_config() for layer in new.layers[-3:]]
 
 
+def test_a_network_taken_again_has_the_weights_of_this_trial(tiny_config: TrainConfig, base: Named) -> None:
+    """With "auto", ImageNet weights may be downloaded between two trials."""
+    config, networks = replace(tiny_config, weights="auto"), NetworkCache()
+    first = built(networks, config, base)
+    others = pretrained.load("random", config.alpha, config.image_size, seed=9).named
+    again = built(networks, config, others)
+    assert again is first
+    found = model.named_weights(again)
+    assert all(np.array_equal(found[name], value) for name, value in others.items())
+
+
 @pytest.mark.parametrize("change", [{"dense_units": 32}, {"seed": 5}, {"dropout": 0.0}, {"batch_norm": "adapt"}])
 def test_other_layers_or_first_weights_are_another_network(
     change: dict[str, float | str], tiny_config: TrainConfig, base: Named

@@ -148,6 +148,8 @@ def test_a_sweep_of_failures_ends_and_says_why(
     found = sweep(Plan(replace(head_plan.base, weights="imagenet"), head_plan.ranges), 30)
     assert (found.state, len(found.trials)) == ("failed", 5)
     assert "could not be downloaded" in str(found.trials[0].error)
+    assert sweep_worker.main("test") == 0  # as when it is resumed
+    assert len(findings.find("test").trials) == 10, "failures before the resume do not count"
 
 
 @pytest.mark.slow

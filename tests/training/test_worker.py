@@ -63,7 +63,10 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     expected = network.predict(images.astype(np.float32), verbose=0)
     assert np.abs(expected - probabilities).max() < 1e-4
     assert result["litert_max_difference"] < 1e-4
-    assert litert.Network(finished.path / "model.tflite").output_shapes == {"pooled": (1280,), "probabilities": (10,)}
+    assert litert.Network((finished.path / "model.tflite").read_bytes()).output_shapes == {
+        "pooled": (1280,),
+        "probabilities": (10,),
+    }
 
     # the test set, and what it was
     with np.load(finished.path / "evaluation.npz", allow_pickle=False) as file:
