@@ -339,12 +339,10 @@ def shared_networks(networks: Any, own_folders: None, monkeypatch: pytest.Monkey
     from cifar_core.training import fit, model
 
     def built(config: TrainConfig, base: Any) -> Any:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fit, "model", model)  # the cache builds what it lacks
-            return (networks if config.weights == "random" else model).build(config, base)
+        return (networks if config.weights == "random" else model).build(config, base)
 
     monkeypatch.setattr(fit, "model", SimpleNamespace(**{**vars(model), "build": built}))
-    monkeypatch.setattr(fit, "NetworkCache", lambda: networks)
+    monkeypatch.setattr(fit, "_trial_networks", networks)
 
 
 @pytest.fixture(scope="session")

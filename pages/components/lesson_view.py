@@ -130,7 +130,7 @@ def try_it(name: str) -> None:
             st.page_link("pages/train.py", label=condition.label, icon=":material/tune:", query_params=query)
 
 
-def charts(figures: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def charts(figures: Mapping[str, Any], names: Sequence[str]) -> None:
     """Draw figures of a lesson side by side."""
     if not names:
         return
