@@ -23,7 +23,7 @@ from cifar_core import bench_browser, costs, jobs, machine
 from cifar_core.config import TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import RunError
-from cifar_core.inference import inside, model_file
+from cifar_core.inference import activations, model_file
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import Picture
 from cifar_core.network import litert, pretrained
@@ -180,8 +180,8 @@ def _teach() -> dict[str, float]:
 def _inside(run: Run) -> float:
     """Time the outputs of all blocks for one picture."""
     classifier, (images, _) = open_classifier(run.id), cifar10.samples(1)
-    known = inside.exciting(classifier)
-    return model_file.latency_ms(lambda image: inside.views(classifier, image[0], known), images) / 1000
+    known = activations.top_images(classifier)
+    return model_file.latency_ms(lambda image: activations.views(classifier, image[0], known), images) / 1000
 
 
 def _starts(run: Run, folder: Path) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from pages.components import (
     guarded,
     live_chart,
     picture_view,
+    run_history,
     run_picker,
-    run_story,
     tables,
 )
 
@@ -103,7 +103,7 @@ def unfinished(run: Run) -> None:
     run_picker.state_badge(run, state)
     words = f"This run is {state}; figures, mistakes and robustness appear when it has finished."
     st.info(words, icon=":material/hourglass:")
-    run_story.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
+    run_history.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
 
 
@@ -163,7 +163,7 @@ def panels(results: list[Assessment], split: str) -> None:
         ("classes", "Each class", "monitoring", draw(classes)),
         ("extremes", "Confident mistakes, unsure correct predictions", "casino", draw(confusion.extremes)),
         ("sure", "Calibration", "speed", draw(calibrated)),
-        ("story", "How it was trained", "history_edu", draw(run_story.section)),
+        ("story", "How it was trained", "history_edu", draw(run_history.section)),
         ("robust", "Robustness", "blur_on", lambda: robust([one.run for one in results])),
         ("map", "Data map", "scatter_plot", lambda: data_map.section(results[0], split)),
     ):
@@ -173,7 +173,7 @@ def panels(results: list[Assessment], split: str) -> None:
             with panel:
                 show()
     run = results[0].run
-    run_story.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
+    run_history.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
 
 
 def classes(result: Assessment, split: str, number: int) -> None:

@@ -131,7 +131,9 @@ def _executed(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def test_what_is_counted_and_told_needs_no_figures() -> None:
-    loaded = loaded_by("import cifar_core.runs.curves, cifar_core.lessons.experiments, cifar_core.evaluation.story")
+    loaded = loaded_by(
+        "import cifar_core.runs.curves, cifar_core.lessons.experiments, cifar_core.evaluation.phase_summary"
+    )
     assert not loaded & {"plotly", "pandas"}
 
 

@@ -15,9 +15,9 @@ from plotly.subplots import make_subplots
 from cifar_core.charts import style
 from cifar_core.charts.style import RIGHT, TEMPLATE, WRONG
 from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation.phase_summary import ClassChange
 from cifar_core.evaluation.predictions import ClassFigures
 from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
-from cifar_core.evaluation.story import ClassChange
 from cifar_core.inference.calibration import Reliability
 from cifar_core.inference.explain import Change, Effect
 from cifar_core.inference.pins import Watch, Watched

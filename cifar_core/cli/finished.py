@@ -13,7 +13,7 @@ from cifar_core.cli import run_commands, teach, terminal
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, native_messages_hidden, percent, save, table, to_stderr
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.evaluation import assessment, data_map, predictions, robustness, story
+from cifar_core.evaluation import assessment, data_map, phase_summary, predictions, robustness
 from cifar_core.export import exports
 from cifar_core.export.bundle import bundle
 from cifar_core.inference import calibration
@@ -112,7 +112,7 @@ def _save_tables(folder: Path, result: assessment.Assessment, measured: robustne
         texts[f"{split}-predictions"] = assessment.predictions_csv(result.stored, split, result.calibrated.split(split))
     if measured:
         texts["robustness"] = assessment.robustness_csv({result.run.id: measured})
-    if changes := story.changes_of(result.run):
+    if changes := phase_summary.changes_of(result.run):
         texts["fine-tuning"] = assessment.changes_csv(changes)
     for name, text in texts.items():
         (folder / f"{name}.csv").write_text(text, encoding="utf-8", newline="")

@@ -10,7 +10,7 @@ from cifar_core import errors, jobs, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, interval, native_messages_hidden, number, percent, table
 from cifar_core.config import KNOBS, PRESETS, differing_knobs
 from cifar_core.data.cifar10 import shown_label
-from cifar_core.evaluation import comparison, diagnosis, listing, story
+from cifar_core.evaluation import comparison, diagnosis, listing, phase_summary
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
@@ -68,7 +68,7 @@ def worker(arguments: Namespace) -> Answer:
 
 def keep_head(arguments: Namespace) -> Answer:
     """Make a new run from phase 1 of a run."""
-    made = story.keep_head(runs.get(arguments.id))
+    made = phase_summary.keep_head(runs.get(arguments.id))
     return state_answer(made, f"It is phase 1 of {arguments.id}.")
 
 

@@ -13,7 +13,7 @@ from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, native_me
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import shown_label
 from cifar_core.errors import RunError, SweepError, TrainingError
-from cifar_core.inference import inside
+from cifar_core.inference import activations
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons import experiments, layer_probe
@@ -186,7 +186,7 @@ def learn(arguments: Namespace) -> Answer:
         return _list_lessons()
     chosen = lesson(arguments.lesson)
     if chosen.name == INSIDE:
-        fields = inside.receptive_fields(open_classifier(BUNDLED))
+        fields = activations.receptive_fields(open_classifier(BUNDLED))
         return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, _field_lines(fields))
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)

@@ -14,11 +14,11 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import diagnosis, predictions, robustness, story
+from cifar_core.evaluation import diagnosis, phase_summary, predictions, robustness
 from cifar_core.evaluation.diagnosis_rules import Finding
+from cifar_core.evaluation.phase_summary import ClassChange, Phase
 from cifar_core.evaluation.predictions import Evaluation, Predictions, class_figures, confusion_counts, top2_accuracy
 from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
-from cifar_core.evaluation.story import ClassChange, Phase
 from cifar_core.inference import calibration
 from cifar_core.inference.calibration import Calibration, CalibrationError, Reliability
 from cifar_core.runs import Run, curves, records
@@ -65,13 +65,15 @@ class Assessment:
     @property
     def gap(self) -> str:
         """A sentence on the gap between training and validation accuracy."""
-        return story.gap_sentence(self.phases, self.run.result.get("best_phase"))
+        return phase_summary.gap_sentence(self.phases, self.run.result.get("best_phase"))
 
     @property
     def sentences(self) -> list[str]:
         """One text for the linear probe, if there is one, and one for each phase."""
-        probe = story.probe_sentence(self.linear_probe, max((phase.best for phase in self.phases), default=None))
-        return [*filter(None, [probe]), *story.sentences(self.phases, self.config.early_stopping_patience)]
+        probe = phase_summary.probe_sentence(
+            self.linear_probe, max((phase.best for phase in self.phases), default=None)
+        )
+        return [*filter(None, [probe]), *phase_summary.sentences(self.phases, self.config.early_stopping_patience)]
 
     def images(self, split: str) -> np.ndarray | None:
         """Return the images of a split, uint8 (n, 32, 32, 3), or None if unknown or not on this machine."""
@@ -96,7 +98,7 @@ def assess(run: Run) -> Assessment:
         lambda: records.environment(run.path), "Which images the run has seen is unknown, so none are shown"
     )
     parent, unknown_parent = records.or_problem(
-        lambda: story.parent(run), "Whether this is phase 1 of another run is unknown"
+        lambda: phase_summary.parent(run), "Whether this is phase 1 of another run is unknown"
     )
     rows = run.metrics()
     return Assessment(
@@ -105,7 +107,7 @@ def assess(run: Run) -> Assessment:
         stored,
         replace(stored, validation=_at(stored.validation, known), test=_at(stored.test, known)),
         known,
-        story.phases(rows, run.config.schedule),
+        phase_summary.phases(rows, run.config.schedule),
         diagnosis.diagnose(run),
         curves.linear_probe(rows),
         parent,
@@ -142,7 +144,7 @@ def to_json(result: Assessment) -> dict[str, Any]:
     answer["story"] = {
         "linear_probe": result.linear_probe and vars(result.linear_probe),
         "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in result.phases],
-        "changes": [vars(change) for change in story.changes_of(result.run)],
+        "changes": [vars(change) for change in phase_summary.changes_of(result.run)],
         "sentences": [*result.sentences, result.gap],
         "phase_1_of": result.parent,
     }

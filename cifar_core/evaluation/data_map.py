@@ -24,7 +24,7 @@ import numpy as np
 from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import CifarError, RunError
-from cifar_core.evaluation import predictions, story
+from cifar_core.evaluation import phase_summary, predictions
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import neighbors
 from cifar_core.inference.classifier import open_classifier
@@ -94,7 +94,7 @@ def load_dynamics(run: Run) -> Dynamics | None:
     Raises RunError if the run is not finished or its predictions are damaged.
     """
     labels = predictions.load(run).validation.labels
-    rows = story.epoch_rows(run.metrics())
+    rows = phase_summary.epoch_rows(run.metrics())
     names = [f"{curves.PHASE_NAMES[row['phase']]}, epoch {row['epoch']}" for row in rows]
     shape = (-1, len(labels), len(CLASSES))
     try:

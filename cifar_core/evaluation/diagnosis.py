@@ -7,10 +7,10 @@ from typing import Any
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.evaluation import diagnosis_rules, story
+from cifar_core.evaluation import diagnosis_rules, phase_summary
 from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, set_knob
+from cifar_core.evaluation.phase_summary import Phase
 from cifar_core.evaluation.predictions import wilson
-from cifar_core.evaluation.story import Phase
 from cifar_core.runs import Run
 
 LEVELS = ("problem", "hint", "fine")
@@ -47,7 +47,7 @@ def diagnose_rows(
     ended: bool = True,
 ) -> list[Finding]:
     """Return the findings, problems first. `error` is the message of a failed run, `result` its metrics."""
-    epochs, phases = story.epoch_rows(rows), story.phases(rows, config.schedule)
+    epochs, phases = phase_summary.epoch_rows(rows), phase_summary.phases(rows, config.schedule)
     if not ended:
         phases = [phase for phase in phases if _is_over(phase, phases)]
         epochs = [row for row in epochs if any(row["phase"] == phase.name for phase in phases)]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cifar_core.config import ALL_IMAGES, KNOBS, TrainConfig
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation.story import Phase
+from cifar_core.evaluation.phase_summary import Phase
 
 Level = Literal["problem", "hint", "fine"]
 _GUESSING_LOSS = math.log(len(CLASSES))  # cross-entropy of equal probabilities, in nats

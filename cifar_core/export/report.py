@@ -20,7 +20,7 @@ from cifar_core.charts.style import CLASS_COLORS, FINE_TUNING, TRAINING, VALIDAT
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
-from cifar_core.evaluation import assessment, predictions, robustness, story
+from cifar_core.evaluation import assessment, phase_summary, predictions, robustness
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, least_confident_correct
 from cifar_core.inference import pins
@@ -93,7 +93,7 @@ def _curves(result: Assessment) -> Iterable[str]:
     found_curves = curves.curves(result.run.metrics())
     yield _figure(training_charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
     yield _figure(training_charts.metric_figure(found_curves, "loss"))
-    if changes := story.changes_of(result.run):
+    if changes := phase_summary.changes_of(result.run):
         yield _figure(answer_charts.change_figure(changes))
 
 

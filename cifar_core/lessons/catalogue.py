@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_core.errors import ConfigError
-from cifar_core.evaluation.story import points
+from cifar_core.evaluation.phase_summary import points
 from cifar_core.inference.classifier import bundled_figures
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome

@@ -22,7 +22,7 @@ from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.inference import model_file
-from cifar_core.inference.inside import layer_names, with_layer_outputs
+from cifar_core.inference.activations import layer_names, with_layer_outputs
 from cifar_core.network import architecture, litert
 from cifar_core.runs import LIVE_STATES, Run, curves, records
 from cifar_core.runs.curves import Curve, Curves

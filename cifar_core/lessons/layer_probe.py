@@ -19,7 +19,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import split
 from cifar_core.errors import RunError
-from cifar_core.inference.inside import layer_names, with_layer_outputs
+from cifar_core.inference.activations import layer_names, with_layer_outputs
 from cifar_core.jobs import Job
 from cifar_core.lessons.experiments import RIGHT, Provenance
 from cifar_core.network import litert, pretrained

@@ -12,7 +12,7 @@ import numpy as np
 from cifar_core import machine
 from cifar_core.data import synthetic
 from cifar_core.errors import RunError
-from cifar_core.evaluation import story
+from cifar_core.evaluation import phase_summary
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.inference.neighbors import Index
@@ -50,7 +50,7 @@ def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) 
 
 def save_head_checkpoint(run: Run) -> None:
     """Copy the checkpoint of the end of phase 1 before the first epoch of phase 2 replaces it."""
-    run_writer.write_whole(run.path / story.HEAD_FILE, (run.path / "checkpoint.npz").read_bytes())
+    run_writer.write_whole(run.path / phase_summary.HEAD_FILE, (run.path / "checkpoint.npz").read_bytes())
 
 
 def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
@@ -161,11 +161,11 @@ def _trained_part(inputs: Inputs, named: Named, phase: str) -> litert.Network:
 
 def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:
     """Write the validation predictions of phase 1's best weights, if there was a phase 1."""
-    saved = run_writer.load_checkpoint(writer.run.path / story.HEAD_FILE)
+    saved = run_writer.load_checkpoint(writer.run.path / phase_summary.HEAD_FILE)
     if saved is not None:
         network = litert_network(inputs.config, saved.best, ("probabilities",))
         outputs = _outputs(network, images, writer, "phase 1")
-        np.savez_compressed(writer.run.path / story.PHASES_FILE, head_validation_probabilities=outputs)
+        np.savez_compressed(writer.run.path / phase_summary.PHASES_FILE, head_validation_probabilities=outputs)
 
 
 def _out_of_distribution(

@@ -10,7 +10,7 @@ from cifar_core.config import KNOBS, differing_knobs
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
-from cifar_core.inference import inside as core_inside
+from cifar_core.inference import activations as core_activations
 from cifar_core.inference import pictures
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.inference.decoding import open_picture
@@ -19,7 +19,7 @@ from cifar_core.lessons.catalogue import INSIDE, LESSONS, Lesson
 from cifar_core.lessons.experiments import CONDITIONS, Outcome, Provenance
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.runs import LIVE_STATES, Run
-from pages.components import formatting, guarded, inside, knobs, live_chart, tables, uploads
+from pages.components import activations, formatting, guarded, knobs, live_chart, tables, uploads
 
 HERE, STORED = "here", "stored"
 _SHOWN = 2
@@ -43,7 +43,7 @@ def findings(name: str) -> tuple[Any, str]:
 
 def _measured_here(name: str) -> Any:
     if name == INSIDE:
-        return core_inside.receptive_fields(open_classifier(BUNDLED))
+        return core_activations.receptive_fields(open_classifier(BUNDLED))
     if name == layer_probe.LESSON:
         return layer_probe.result()
     latest = experiments.latest_runs(name)
@@ -102,7 +102,7 @@ def look_inside(lesson: Lesson, guess: int, fields: Sequence[float]) -> None:
     _answer(lesson, guess, fields)
     formatting.text(lesson.see)
     photo = open_picture(uploads.sample(_SAMPLE), _SAMPLE)
-    guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo), {}, _BLOCK)
+    guarded.fragment(activations.show)(open_classifier(BUNDLED), pictures.prepare(photo), {}, _BLOCK)
     label, icon = "Open *Inside* for your own photo", ":material/image_search:"
     st.page_link("pages/classify.py", label=label, icon=icon, query_params={"view": "inside"})
     _sources(lesson)

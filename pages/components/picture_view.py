@@ -18,10 +18,10 @@ from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.runs import Run
 from cifar_core.untrusted import shown_name
 from pages.components import (
+    activations,
     address,
     dataset_notice,
     formatting,
-    inside,
     live_chart,
     pinned,
     run_picker,
@@ -80,8 +80,8 @@ def show_picture(model: Classifier, picture: Picture) -> None:
         elif view == "compare":
             _other_runs(model, pixels)
         elif view == "inside":
-            formatting.text(inside.ABOUT)
-            inside.show(model, pixels, models())
+            formatting.text(activations.ABOUT)
+            activations.show(model, pixels, models())
         else:
             how_sure(model, answers)
 

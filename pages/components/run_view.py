@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core import glossary, jobs
 from cifar_core.charts import training as training_charts
-from cifar_core.evaluation import predictions, story
+from cifar_core.evaluation import phase_summary, predictions
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
 from pages.components import (
@@ -18,8 +18,8 @@ from pages.components import (
     live_chart,
     pinned,
     progress,
+    run_history,
     run_picker,
-    run_story,
 )
 from pages.components.live_chart import Chart
 
@@ -83,7 +83,7 @@ def panel(run: Run) -> float:
     pinned.panel(run, state, sum(progress.planned_epochs(run).values()))
     if is_complete:
         result_details(result)
-    run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
+    run_history.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return seconds
 
@@ -101,7 +101,7 @@ def dashed_line(found: Curves, live: bool) -> None:
     """Explain the dashed line by this run's figures, in a place that is as high before they are known."""
     best = None if live else max(found.curves["validation_accuracy"].y, default=None)
     with st.container(key="dashed"):
-        if words := story.probe_sentence(found.linear_probe, best):
+        if words := phase_summary.probe_sentence(found.linear_probe, best):
             formatting.text(f"**The dashed line.** {words}")
 
 
@@ -255,7 +255,7 @@ def next_steps(run: Run) -> None:
             st.rerun()
         export_panel.share_buttons(run)
         st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
-        lesson = run_story.lesson_of(run)
+        lesson = run_history.lesson_of(run)
         st.page_link(
             "pages/learn.py",
             label="Learn why",

@@ -8,7 +8,7 @@ from lesson_outcomes import MADE, made_up
 from cifar_core import jobs, runs
 from cifar_core.cli import parser
 from cifar_core.config import TrainConfig
-from cifar_core.inference import inside
+from cifar_core.inference import activations
 from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.lessons.experiments import CONDITIONS
@@ -16,7 +16,7 @@ from cifar_core.lessons.layer_probe import Layers, Probed
 from cifar_core.runs import Run, write_json
 
 PROBED = [
-    Probed(name, [layer_probe.PIXELS, *inside.layer_names(0.5)], [0.7] * 20, [1] * 20)
+    Probed(name, [layer_probe.PIXELS, *activations.layer_names(0.5)], [0.7] * 20, [1] * 20)
     for name in ("ImageNet", "random")
 ]
 FOUND = Layers(PROBED, 800, 200, 31.0, MADE)

@@ -18,7 +18,7 @@ from cifar_core.charts import style
 from cifar_core.cli import parser
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, robustness, story
+from cifar_core.evaluation import assessment, phase_summary, robustness
 from cifar_core.evaluation.predictions import class_figures
 from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.export import report
@@ -152,7 +152,9 @@ def test_tables_can_be_read_back(finished: Run) -> None:
     right = [line["label"] == line["answer"] for line in lines]
     assert sum(right) == 30
     assert sum(float(lines[0][name]) for name in CLASSES) == pytest.approx(1, abs=1e-4)
-    assert assessment.changes_csv([story.ClassChange("cat", 0.5, 0.6, 3, 1)]).splitlines()[1] == "cat,0.5,0.6,3,1"
+    assert (
+        assessment.changes_csv([phase_summary.ClassChange("cat", 0.5, 0.6, 3, 1)]).splitlines()[1] == "cat,0.5,0.6,3,1"
+    )
 
 
 def test_a_run_named_like_a_formula_is_inert_in_a_table(finished: Run) -> None:
@@ -229,7 +231,7 @@ def test_class_and_change_figures_show_what_they_are_given(finished: Run) -> Non
     figures = class_figures(assessment.assess(finished).stored.validation)
     drawn = answer_charts.class_figure(figures)
     assert list(drawn.data[1].y) == [one.recall for one in figures]
-    changes = answer_charts.change_figure([story.ClassChange("cat", 0.5, 0.6, 3, 1)])
+    changes = answer_charts.change_figure([phase_summary.ClassChange("cat", 0.5, 0.6, 3, 1)])
     assert (list(changes.data[0].y), list(changes.data[1].y)) == ([3], [-1])
 
 

@@ -14,7 +14,7 @@ from cifar_core import machine, runs
 from cifar_core.cli import parser
 from cifar_core.data import download, synthetic
 from cifar_core.errors import RunError
-from cifar_core.evaluation import comparison, robustness, story
+from cifar_core.evaluation import comparison, phase_summary, robustness
 from cifar_core.export import metrics
 from cifar_core.inference import calibration, model_file
 from cifar_core.inference.classifier import open_classifier
@@ -64,7 +64,7 @@ def run(recorded_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
     monkeypatch.setattr(download, "answers", lambda url: False)
     labels.change(recorded_run, name="a name", note="a note", starred=True)
-    runs.write_json(recorded_run.path / story.PARENT_FILE, {"id": recorded_run.id})
+    runs.write_json(recorded_run.path / phase_summary.PARENT_FILE, {"id": recorded_run.id})
     whole = {name: [0.5] * len(corruption.strengths) for name, corruption in robustness.CORRUPTIONS.items()}
     record = {"version": 1, "images": 100, "clean": 0.5, "accuracies": whole, "seconds": 1.0}
     runs.write_json(recorded_run.path / robustness.FILE, record)
@@ -134,11 +134,11 @@ def test_a_damaged_index_costs_the_note_on_unusual_pictures_only(run: Run, damag
 
 
 @ways
-@pytest.mark.parametrize("read", [story.keep_head, metrics.to_json])
+@pytest.mark.parametrize("read", [phase_summary.keep_head, metrics.to_json])
 def test_what_would_be_wrong_without_the_environment_is_refused(
     run: Run, damage: str, read: Callable[[Run], Any]
 ) -> None:
-    (run.path / story.HEAD_FILE).write_bytes(b"")
+    (run.path / phase_summary.HEAD_FILE).write_bytes(b"")
     break_(run, "environment.json", damage)
     with pytest.raises(RunError, match=r"environment\.json is damaged"):
         read(run)

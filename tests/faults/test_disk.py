@@ -18,7 +18,7 @@ from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError, SweepError
-from cifar_core.evaluation import predictions, robustness, story
+from cifar_core.evaluation import phase_summary, predictions, robustness
 from cifar_core.export import archive, exports
 from cifar_core.inference import model_file, pins
 from cifar_core.runs import Run, labels, trash
@@ -154,7 +154,7 @@ FINISHED: dict[str, Callable[[Run], object]] = {
     "latency": model_file.measure_latency,
     "rename": lambda run: labels.change(run, name="x"),
     "discard": trash.move_to_trash,
-    "keep phase 1": story.keep_head,
+    "keep phase 1": phase_summary.keep_head,
     "import": lambda run: archive.import_run(archive.pack(run)),
 }
 

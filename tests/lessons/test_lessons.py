@@ -11,7 +11,7 @@ from cifar_core import jobs, runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
-from cifar_core.inference import inside
+from cifar_core.inference import activations
 from cifar_core.jobs import Stopped
 from cifar_core.lessons import catalogue, experiments, layer_probe
 from cifar_core.lessons.experiments import CONDITIONS, Outcome
@@ -114,7 +114,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize(("block", "option"), [(0, 0), (5, 0), (6, 1), (11, 1), (12, 2), (17, 2), (99, 2)])
     def test_layers_finds_where_six_of_ten_are_right(self, block: int, option: int) -> None:
-        names = [layer_probe.PIXELS, *inside.layer_names(0.5)]
+        names = [layer_probe.PIXELS, *activations.layer_names(0.5)]
         accuracies = [0.7] + [0.7 if number >= block + 1 else 0.4 for number in range(19)]
         network = Probed("w", names, accuracies, [1] * 20)
         assert catalogue.answer_layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
@@ -183,17 +183,17 @@ class TestInside:
         images = synthetic.images(3, 1)[0]
         plain, tapped = (
             litert.Network(content).run(images),
-            litert.Network(inside.with_layer_outputs(content, 0.35)).run(images),
+            litert.Network(activations.with_layer_outputs(content, 0.35)).run(images),
         )
         assert np.array_equal(plain["pooled"], tapped["pooled"])
-        assert np.allclose(tapped[inside.TOP].mean(axis=(1, 2)), plain["pooled"], atol=1e-5)
-        assert [tapped[name].shape[1] for name in inside.layer_names(0.35)] == [32] * 2 + [16] * 2 + [8] * 3 + [
+        assert np.allclose(tapped[activations.TOP].mean(axis=(1, 2)), plain["pooled"], atol=1e-5)
+        assert [tapped[name].shape[1] for name in activations.layer_names(0.35)] == [32] * 2 + [16] * 2 + [8] * 3 + [
             4
         ] * 7 + [2] * 5
 
     def test_taps_of_another_width_are_refused(self, content: bytes) -> None:
         with pytest.raises(RunError, match="not MobileNetV2"):
-            inside.with_layer_outputs(content.replace(b"block_7_", b"block_x_"), 0.35)
+            activations.with_layer_outputs(content.replace(b"block_7_", b"block_x_"), 0.35)
 
     def test_a_finished_run_is_looked_into(self, run: Run, content: bytes) -> None:
         head = _headed(0.35, 32)
@@ -244,7 +244,7 @@ class TestLayers:
         found = layer_probe.probe(lambda *step: heard.append(step), SMALL)
         assert heard == [(done, 40) for done in range(41)]
         first, other = found.networks
-        assert first.layers == [layer_probe.PIXELS, *inside.layer_names(0.5)]
+        assert first.layers == [layer_probe.PIXELS, *activations.layer_names(0.5)]
         assert first.features[0] == 3072 and first.features[-1] == 1280
         assert all(0 <= accuracy <= 1 for accuracy in first.accuracies)
         assert max(first.accuracies) > 0.2  # 40 images of ten classes
@@ -286,7 +286,7 @@ class TestLayers:
 
     @pytest.mark.parametrize("damage", [{"networks": []}, {"networks": 5}, {"made": {}}, {"seconds": "x"}])
     def test_damage_is_a_sentence(self, damage: dict) -> None:
-        network = Probed("w", [layer_probe.PIXELS, *inside.layer_names(0.5)], [0.5] * 20, [1] * 20)
+        network = Probed("w", [layer_probe.PIXELS, *activations.layer_names(0.5)], [0.5] * 20, [1] * 20)
         saved = Layers([network, replace(network)], 800, 200, 1.0, MADE).to_dict()
         assert Layers.from_dict(saved)
         with pytest.raises(RunError, match="run the lesson here"):
@@ -295,7 +295,7 @@ class TestLayers:
 
 def _played(states: list[dict]):
     """Return what plays `layer_probe.probe` in two steps, noting the states that others see meanwhile."""
-    network = Probed("w", [layer_probe.PIXELS, *inside.layer_names(0.5)], [0.5] * 20, [1] * 20)
+    network = Probed("w", [layer_probe.PIXELS, *activations.layer_names(0.5)], [0.5] * 20, [1] * 20)
 
     def run(progress):
         for done in (0, 1):

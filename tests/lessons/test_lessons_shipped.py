@@ -8,7 +8,7 @@ import pytest
 from cifar_core.charts import lessons as lesson_charts
 from cifar_core.errors import ConfigError
 from cifar_core.evaluation import diagnosis
-from cifar_core.inference import inside
+from cifar_core.inference import activations
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import FIGURES, INSIDE, LESSONS, lesson
@@ -63,7 +63,7 @@ def test_it_is_small() -> None:
 def test_the_first_lesson_is_answered_by_the_bundled_network() -> None:
     first = LESSONS[next(iter(LESSONS))]
     assert (first.name, first.number) == (INSIDE, "1")
-    fields = inside.receptive_fields(open_classifier(BUNDLED))  # at 128 px: 107 px in block 8, 139 px in block 9
+    fields = activations.receptive_fields(open_classifier(BUNDLED))  # at 128 px: 107 px in block 8, 139 px in block 9
     option, measured = first.answer(fields)
     assert option == 1 and "block 9" in measured
     assert fields[7] < 32 <= fields[8]

@@ -28,7 +28,7 @@ from corpus import NOT_PICTURES, encoded, scene
 from streamlit.testing.v1 import AppTest
 
 from cifar_core.data import cifar10
-from cifar_core.inference import calibration, explain, inside, neighbors, pins
+from cifar_core.inference import activations, calibration, explain, neighbors, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pins import Pin
 from cifar_core.runs import Run
@@ -135,12 +135,12 @@ def test_what_if_answers_the_changed_picture_and_goes_back(run):
 
 
 def test_inside_shows_channels_what_excites_them_and_how_alike_another_model_is(run, model, monkeypatch):
-    monkeypatch.setattr(inside, "IMAGES", 60)
+    monkeypatch.setattr(activations, "IMAGES", 60)
     make_finished_run(model, validation_accuracy=0.5)  # the newest, so the chosen one
     app = view(upload(open_app(CLASSIFY), **ONE), "inside")
-    assert len(tiles_of(app, "inside_channels")) == inside.CHANNELS
+    assert len(tiles_of(app, "inside_channels")) == activations.CHANNELS
     excited = [tile["image"] for tile in tiles_of(app, "inside_images")]
-    assert len(excited) == inside.NEAREST
+    assert len(excited) == activations.NEAREST
     app = press_tile(app, "inside_channels", 3)
     assert [tile["image"] for tile in tiles_of(app, "inside_images")] != excited
     first = tiles_of(app, "inside_channels")

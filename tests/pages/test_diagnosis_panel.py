@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.lessons.catalogue import LESSONS
-from pages.components import run_story
+from pages.components import run_history
 
 
 def test_a_finding_leads_to_its_lesson_and_to_train_with_the_setting_changed(model: bytes) -> None:
@@ -40,6 +40,6 @@ def test_settings_that_are_none_are_a_sentence() -> None:
     [({}, "phases"), ({"alpha": 0.35}, "width"), ({"dropout": 0.1}, "dropout"), ({"image_size": 32}, "resolution")],
 )
 def test_learn_why_opens_the_lesson_on_what_was_found_or_changed(model: bytes, monkeypatch, changes, lesson) -> None:
-    monkeypatch.setattr(run_story, "_findings", lambda *_: [])
+    monkeypatch.setattr(run_history, "_findings", lambda *_: [])
     run = make_finished_run(model, preset("quick", **changes))
     assert links_of(open_app("", run=run.id))["Learn why"] == f"learn?lesson={lesson}"

@@ -36,7 +36,7 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, diagnosis, robustness, story
+from cifar_core.evaluation import assessment, diagnosis, phase_summary, robustness
 from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
@@ -308,13 +308,13 @@ def test_the_story_tells_phases_and_the_gap_and_says_what_is_not_known(run):
 def test_phase_1_is_kept_at_the_press_of_a_button(run, monkeypatch):
     with np.load(run.path / "evaluation.npz") as file:
         said = file["validation_probabilities"]
-    np.savez(run.path / story.PHASES_FILE, head_validation_probabilities=np.roll(said, 1, axis=1))
-    (run.path / story.HEAD_FILE).write_bytes(b"x")
+    np.savez(run.path / phase_summary.PHASES_FILE, head_validation_probabilities=np.roll(said, 1, axis=1))
+    (run.path / phase_summary.HEAD_FILE).write_bytes(b"x")
     other = make_run("queued", [])
-    monkeypatch.setattr(story, "keep_head", lambda one: other)
+    monkeypatch.setattr(phase_summary, "keep_head", lambda one: other)
     app = open_app(EVALUATE, run=run.id, story="true")
     assert "changes0" in charts_of(app)
-    changes = story.changes_of(run)
+    changes = phase_summary.changes_of(run)
     fixed, broken = sum(one.corrected for one in changes), sum(one.broken for one in changes)
     assert re.search(rf"\*\*{fixed}\*\*.*\*\*{broken}\*\*", texts(app.markdown))
     sound(button(app, "keep_head0").click().run())
@@ -355,9 +355,9 @@ def test_train_shows_the_diagnosis_of_a_run_that_ended(run):
 
 def test_names_in_a_run_are_shown_as_text(run):
     write_json(run.path / "status.json", {"state": "finished", "result": RESULT | {"dataset": f"generated {MARKUP}"}})
-    write_json(run.path / story.PARENT_FILE, {"id": "20260101-000000000-other"})
+    write_json(run.path / phase_summary.PARENT_FILE, {"id": "20260101-000000000-other"})
     app = open_app(EVALUATE, story="true")
     assert "20260101\\-000000000\\-other" in texts(app.caption)
-    write_json(run.path / story.PARENT_FILE, {"id": MARKUP})
+    write_json(run.path / phase_summary.PARENT_FILE, {"id": MARKUP})
     app = open_app(EVALUATE, story="true")
     assert "onerror" not in texts(app.caption)

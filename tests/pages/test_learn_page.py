@@ -30,7 +30,7 @@ from cifar_core.charts import pictures
 from cifar_core.config import KNOBS
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError
-from cifar_core.inference import inside
+from cifar_core.inference import activations
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import LESSONS
@@ -53,7 +53,7 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "RESULTS", folder)
     found = {"right": made_up(0.8), "wrong": made_up(0.75), "wild": made_up(0.5)}
     write_json(folder / "scaling.json", {"arms": {key: one.to_dict() for key, one in found.items()}})
-    names = [layer_probe.PIXELS, *inside.layer_names(0.5)]
+    names = [layer_probe.PIXELS, *activations.layer_names(0.5)]
     networks = [Probed(name, names, [0.7] * 20, [1] * 20) for name in ("ImageNet", "random numbers (seed 1)")]
     write_json(folder / "layers.json", Layers(networks, 800, 200, 31.0, MADE).to_dict())
     return folder
@@ -119,7 +119,7 @@ def test_progress_is_in_the_session_and_in_the_address():
 
 @pytest.mark.bundled
 def test_the_first_lesson_looks_inside_the_bundled_network(monkeypatch):
-    monkeypatch.setattr(inside, "IMAGES", 40)
+    monkeypatch.setattr(activations, "IMAGES", 40)
     app = open_app(LEARN)
     assert button(app, "continue").label == f"Start: {LESSONS['inside'].title}"
     press(app, "continue")

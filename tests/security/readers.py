@@ -9,7 +9,7 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.cli import run_commands
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, comparison, listing, predictions, robustness, story
+from cifar_core.evaluation import assessment, comparison, listing, phase_summary, predictions, robustness
 from cifar_core.export import bundle, exports
 from cifar_core.export.exports import MODELS
 from cifar_core.inference import model_file, pins
@@ -90,7 +90,7 @@ READERS = (
     _carded,
     _answered,
     model_file.load_latency,
-    lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
+    lambda run: (phase_summary.parent(run), phase_summary.can_keep_head(run), phase_summary.changes_of(run)),
     lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],
     _assessed,
     lambda run: experiments._provenance(run, run.config, "x").sentence.encode(),

@@ -8,7 +8,7 @@ import pytest
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.evaluation import diagnosis, predictions, story
+from cifar_core.evaluation import diagnosis, phase_summary, predictions
 from cifar_core.runs import Run
 from cifar_core.training import inputs, run_writer, worker
 
@@ -31,18 +31,18 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     assert whole.result["best_phase"] == "fine_tune", "choose another rate: this test needs a phase 2 that helps"
 
     # the answers of phase 1 are there, and are those of its best weights
-    head = run_writer.load_checkpoint(whole.path / story.HEAD_FILE)
+    head = run_writer.load_checkpoint(whole.path / phase_summary.HEAD_FILE)
     assert head is not None
     assert (head.progress.phase, head.progress.phase_done) == ("head", True)
-    saved = np.load(whole.path / story.PHASES_FILE)["head_validation_probabilities"]
+    saved = np.load(whole.path / phase_summary.PHASES_FILE)["head_validation_probabilities"]
     before = predictions.checked(predictions.load(whole).validation.labels, saved)
     assert before.accuracy == pytest.approx(head.progress.best_accuracy, abs=0.011)  # 2 of 200: float16
-    changes = story.changes_of(whole)
+    changes = phase_summary.changes_of(whole)
     gain = sum(one.corrected - one.broken for one in changes) / 200
     assert gain == pytest.approx(whole.result["validation_accuracy"] - before.accuracy)
 
     monkeypatch.setattr(jobs, "spawn_worker", lambda run: worker.main(str(run.path)))
-    kept = story.keep_head(whole)
+    kept = phase_summary.keep_head(whole)
     alone = train(replace(config, fine_tune_epochs=0))
     assert kept.state == "finished", kept.status
     assert {row["phase"] for row in kept.metrics() if row["kind"] == "epoch"} == {"head"}
@@ -51,8 +51,8 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
         one, two = predictions.load(kept).split(name), predictions.load(alone).split(name)
         assert np.array_equal(one.probabilities, two.probabilities)
     assert np.array_equal(predictions.load(kept).validation.probabilities, before.probabilities)
-    assert story.parent(kept) == whole.id
-    assert not story.can_keep_head(kept)
+    assert phase_summary.parent(kept) == whole.id
+    assert not phase_summary.can_keep_head(kept)
     assert whole.state == "finished"
     assert len(runs.list_runs()) == 3
 

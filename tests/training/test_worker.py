@@ -20,7 +20,7 @@ from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, download
 from cifar_core.errors import RunError, sentence
-from cifar_core.evaluation import story
+from cifar_core.evaluation import phase_summary
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, create, curves, list_runs, records, write_json
@@ -85,9 +85,9 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     assert_answers_of_each_epoch(finished)
 
     # phase 1 alone, and no second answers where it is the best
-    assert (finished.path / story.HEAD_FILE).exists()
-    assert (finished.path / story.PHASES_FILE).exists() == (result["best_phase"] == "fine_tune")
-    assert story.phases(finished.metrics())[1].name == "fine_tune"
+    assert (finished.path / phase_summary.HEAD_FILE).exists()
+    assert (finished.path / phase_summary.PHASES_FILE).exists() == (result["best_phase"] == "fine_tune")
+    assert phase_summary.phases(finished.metrics())[1].name == "fine_tune"
 
 
 @pytest.mark.usefixtures("shared_networks")
@@ -104,8 +104,8 @@ def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation_and_one_phas
     assert row["validation_cross_entropy"] == pytest.approx(by_numpy, rel=2e-3)
     assert figure.data[-1].y[-1] == pytest.approx(run.result["validation_loss"], rel=2e-3)
     assert row["validation_loss"] > 1.02 * row["validation_cross_entropy"]  # what would have been drawn
-    assert not (run.path / story.HEAD_FILE).exists()
-    assert not (run.path / story.PHASES_FILE).exists()
+    assert not (run.path / phase_summary.HEAD_FILE).exists()
+    assert not (run.path / phase_summary.PHASES_FILE).exists()
 
 
 def test_a_finished_run_is_not_trained_again(run: Run) -> None:

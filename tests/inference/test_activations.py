@@ -5,7 +5,7 @@ import pytest
 
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.inference import inside
+from cifar_core.inference import activations
 from cifar_core.inference.classifier import Classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.network.litert import Network
@@ -28,26 +28,26 @@ def model(tmp_path, alpha: float = 0.35, size: int = 64, seed: int = 3) -> Class
 
 @pytest.fixture
 def few(monkeypatch, small_data):
-    monkeypatch.setattr(inside, "IMAGES", IMAGES)
+    monkeypatch.setattr(activations, "IMAGES", IMAGES)
     images, _ = cifar10.samples(IMAGES)
     return images
 
 
 def maps_of(one: Classifier, images: np.ndarray) -> dict[str, np.ndarray]:
-    return Network(inside.with_layer_outputs(one.content, one.alpha)).run(images)
+    return Network(activations.with_layer_outputs(one.content, one.alpha)).run(images)
 
 
 def test_the_images_that_excite_a_channel_most_are_found_once(few, tmp_path, monkeypatch):
     one = model(tmp_path)
     calls: list[int] = []
-    found = inside.exciting(one, lambda done, total: calls.append(done))
+    found = activations.top_images(one, lambda done, total: calls.append(done))
     highest = maps_of(one, few)["block_5"].max(axis=(1, 2))
-    assert calls == [*range(0, IMAGES, inside._CHUNK)]
-    assert found.rows[5].shape == (highest.shape[1], inside.NEAREST)
+    assert calls == [*range(0, IMAGES, activations._CHUNK)]
+    assert found.rows[5].shape == (highest.shape[1], activations.NEAREST)
     assert (found.rows[5][:, 0] == highest.argmax(axis=0)).all()
     assert np.allclose(found.means[5], highest.mean(axis=0), atol=1e-5)
     calls.clear()
-    again = inside.exciting(one, lambda done, total: calls.append(done))
+    again = activations.top_images(one, lambda done, total: calls.append(done))
     assert calls == []
     assert all((a == b).all() for a, b in zip(found.rows, again.rows, strict=True))
 
@@ -55,16 +55,16 @@ def test_the_images_that_excite_a_channel_most_are_found_once(few, tmp_path, mon
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"0" * 1000])
 def test_a_damaged_file_is_made_anew(few, tmp_path, content):
     one = model(tmp_path)
-    first = inside.exciting(one)
+    first = activations.top_images(one)
     (file,) = (cifar10.cache_dir() / "inside").iterdir()
     file.write_bytes(content)
-    assert all((a == b).all() for a, b in zip(first.rows, inside.exciting(one).rows, strict=True))
+    assert all((a == b).all() for a, b in zip(first.rows, activations.top_images(one).rows, strict=True))
 
 
 def test_the_eight_channels_are_the_strongest_of_each_block(few, tmp_path):
     one = model(tmp_path)
-    known = inside.exciting(one)
-    views = inside.views(one, few[7], known)
+    known = activations.top_images(one)
+    views = activations.views(one, few[7], known)
     assert len(views) == 17
     values = maps_of(one, few[7:8])["block_9"][0]
     scores = (values.max(axis=(0, 1)) - known.means[9]) / known.spreads[9]
@@ -76,11 +76,11 @@ def test_the_eight_channels_are_the_strongest_of_each_block(few, tmp_path):
 
 
 def test_the_last_place_sees_491_pixels_and_a_place_sees_nothing_beyond_its_field(few, tmp_path):
-    last = inside.receptive_fields(model(tmp_path, size=32))[-1]
+    last = activations.receptive_fields(model(tmp_path, size=32))[-1]
     assert last == 491  # by hand: 3, then twice the step for each depthwise kernel
     one = model(tmp_path, size=96)
-    known = inside.exciting(one)
-    view = inside.views(one, few[0], known)[1]  # 24 places a side
+    known = activations.top_images(one)
+    view = activations.views(one, few[0], known)[1]  # 24 places a side
     left, top, side = view.place(0)
     changed = few[0].copy()
     rows, columns = np.indices((32, 32)) / 32
@@ -97,7 +97,7 @@ def test_the_last_place_sees_491_pixels_and_a_place_sees_nothing_beyond_its_fiel
 
 def test_a_model_is_like_itself_and_not_comparable_with_another_size(few, tmp_path):
     one = model(tmp_path)
-    assert np.allclose(inside.similarities([one, model(tmp_path)], few[0]), 1, atol=1e-5)
-    assert inside.similarities([one, model(tmp_path, seed=4)], few[0]).min() < 0.9
+    assert np.allclose(activations.similarities([one, model(tmp_path)], few[0]), 1, atol=1e-5)
+    assert activations.similarities([one, model(tmp_path, seed=4)], few[0]).min() < 0.9
     with pytest.raises(RunError, match="widths or input sizes"):
-        inside.similarities([one, model(tmp_path, size=96)], few[0])
+        activations.similarities([one, model(tmp_path, size=96)], few[0])

@@ -10,7 +10,7 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, PRESETS, nearest_preset
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, diagnosis, listing, story
+from cifar_core.evaluation import assessment, diagnosis, listing, phase_summary
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.lessons import experiments
@@ -50,7 +50,7 @@ def _fine_tuning(result: Assessment, number: int) -> None:
         )
         formatting.alert(st.info, words, ":material/info:")
         return
-    changes = story.changes_of(run)
+    changes = phase_summary.changes_of(run)
     if not changes:
         st.caption(
             "The change in each class is unknown: this run has no phase 1, was imported, or was trained with an older "
@@ -73,7 +73,7 @@ def _fine_tuning(result: Assessment, number: int) -> None:
 
 
 def _keep_button(run: Run, number: int) -> None:
-    if not story.can_keep_head(run):
+    if not phase_summary.can_keep_head(run):
         return
     guarded.button("Keep phase 1", _keep, run, icon=":material/call_split:", key=f"keep_head{number}")
     st.caption("Saves the best weights of phase 1 as a separate run. Nothing is trained, and this run does not change.")
@@ -86,7 +86,7 @@ def _keep_button(run: Run, number: int) -> None:
 
 
 def _keep(run: Run) -> None:
-    made = story.keep_head(run)
+    made = phase_summary.keep_head(run)
     guarded.own(made.path)
     st.session_state["phase_1_run"] = run.id, made.id
 

@@ -1,4 +1,4 @@
-"""The story of a run: phases, reductions, early stopping, what fine-tuning changed."""
+"""The phases of a run, reductions, early stopping, what fine-tuning changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.evaluation import story
+from cifar_core.evaluation import phase_summary
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, write_json
 from cifar_core.runs.curves import LinearProbe
@@ -37,7 +37,7 @@ HEAD = [epoch("head", 1, 0.6), epoch("head", 2, 0.8), epoch("head", 3, 0.7)]
 
 def test_each_phase_tells_what_it_gave() -> None:
     tuned = [epoch("fine_tune", 1, 0.75), epoch("fine_tune", 2, 0.9)]
-    head, fine = story.phases([*HEAD, *tuned])
+    head, fine = phase_summary.phases([*HEAD, *tuned])
     assert (head.before, head.first, head.best, head.best_epoch, head.last, head.seconds) == (
         None,
         0.6,
@@ -49,20 +49,20 @@ def test_each_phase_tells_what_it_gave() -> None:
     assert (fine.before, fine.first, fine.best, fine.best_epoch) == (0.8, 0.75, 0.9, 2)
     assert head.training == pytest.approx(0.85)
     assert (head.stopped_early, fine.stopped_early) == (False, True)  # two of three epochs
-    told = story.sentences([head, fine], patience=1)
+    told = phase_summary.sentences([head, fine], patience=1)
     assert re.search(r"80\.0%.* 2 of 3\b", told[0])
     assert re.search(r"added 10\.0 points.* 2 of 3: 1 ", told[1])
 
 
 def test_reductions_are_told_on_a_plateau_and_not_along_a_cosine() -> None:
     rows = [epoch("head", 1, 0.6, 1e-3), epoch("head", 2, 0.6, 1e-3), epoch("head", 3, 0.6, 5e-4)]
-    assert story.phases(rows)[0].reductions == (story.Reduction(3, 1e-3, 5e-4),)
-    assert re.search(r"epoch 3 .*5\.0e-04", story.sentences(story.phases(rows), 5)[0])
-    assert story.phases(rows, "cosine")[0].reductions == ()
+    assert phase_summary.phases(rows)[0].reductions == (phase_summary.Reduction(3, 1e-3, 5e-4),)
+    assert re.search(r"epoch 3 .*5\.0e-04", phase_summary.sentences(phase_summary.phases(rows), 5)[0])
+    assert phase_summary.phases(rows, "cosine")[0].reductions == ()
 
 
 def test_fine_tuning_that_did_not_help_is_told_as_such() -> None:
-    told = story.sentences(story.phases([*HEAD, epoch("fine_tune", 1, 0.7)]), 5)
+    told = phase_summary.sentences(phase_summary.phases([*HEAD, epoch("fine_tune", 1, 0.7)]), 5)
     assert "cost 10.0 points" in told[1]
 
 
@@ -77,18 +77,21 @@ def test_fine_tuning_that_did_not_help_is_told_as_such() -> None:
 )
 def test_the_gap_between_training_and_validation_is_read_out(training: float, words: str) -> None:
     row = epoch("head", 1, 0.8) | {"accuracy": training}
-    assert words in story.gap_sentence(story.phases([row]))
+    assert words in phase_summary.gap_sentence(phase_summary.phases([row]))
 
 
 def test_the_gap_is_that_of_the_phase_that_was_kept() -> None:
-    told = story.phases([*HEAD, epoch("fine_tune", 1, 0.9)])
-    assert "90.0%" in story.gap_sentence(told, "fine_tune")
-    assert "80.0%" in story.gap_sentence(told, "head")
-    assert story.gap_sentence([]) == ""
+    told = phase_summary.phases([*HEAD, epoch("fine_tune", 1, 0.9)])
+    assert "90.0%" in phase_summary.gap_sentence(told, "fine_tune")
+    assert "80.0%" in phase_summary.gap_sentence(told, "head")
+    assert phase_summary.gap_sentence([]) == ""
 
 
 def test_damaged_rows_tell_nothing() -> None:
-    assert story.phases([{"kind": "epoch", "phase": "head"}, {"kind": "epoch", "phase": "head", "epoch": "1"}]) == []
+    assert (
+        phase_summary.phases([{"kind": "epoch", "phase": "head"}, {"kind": "epoch", "phase": "head", "epoch": "1"}])
+        == []
+    )
 
 
 def said(labels: list[int], answers: list[int]) -> Predictions:
@@ -96,7 +99,7 @@ def said(labels: list[int], answers: list[int]) -> Predictions:
 
 
 def test_what_fine_tuning_changed_is_counted_class_by_class() -> None:
-    cat, dog = story.class_changes(said([3, 3, 3, 5], [3, 5, 5, 5]), said([3, 3, 3, 5], [3, 3, 5, 3]))
+    cat, dog = phase_summary.class_changes(said([3, 3, 3, 5], [3, 5, 5, 5]), said([3, 3, 3, 5], [3, 3, 5, 3]))
     assert (cat.name, cat.corrected, cat.broken) == ("cat", 1, 0)
     assert (cat.before, cat.after) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert (dog.name, dog.corrected, dog.broken, dog.before, dog.after) == ("dog", 0, 1, 1.0, 0.0)
@@ -115,10 +118,10 @@ def finished(run: Run) -> Run:
 
 
 def test_answers_of_phase_1_are_read_and_a_run_without_them_says_so(finished: Run) -> None:
-    assert story.changes_of(finished) == []
+    assert phase_summary.changes_of(finished) == []
     before = said([3, 5], [5, 5]).probabilities
-    np.savez(finished.path / story.PHASES_FILE, head_validation_probabilities=before)
-    assert [(one.name, one.corrected, one.broken) for one in story.changes_of(finished)] == [
+    np.savez(finished.path / phase_summary.PHASES_FILE, head_validation_probabilities=before)
+    assert [(one.name, one.corrected, one.broken) for one in phase_summary.changes_of(finished)] == [
         ("cat", 1, 0),
         ("dog", 0, 1),
     ]
@@ -126,52 +129,52 @@ def test_answers_of_phase_1_are_read_and_a_run_without_them_says_so(finished: Ru
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY"])
 def test_damaged_answers_of_phase_1_count_as_none(finished: Run, content: bytes) -> None:
-    (finished.path / story.PHASES_FILE).write_bytes(content)
-    assert story.changes_of(finished) == []
+    (finished.path / phase_summary.PHASES_FILE).write_bytes(content)
+    assert phase_summary.changes_of(finished) == []
 
 
 def test_answers_of_another_shape_count_as_none(finished: Run) -> None:
-    np.savez(finished.path / story.PHASES_FILE, head_validation_probabilities=np.ones((5, 10), np.float32))
-    assert story.changes_of(finished) == []
+    np.savez(finished.path / phase_summary.PHASES_FILE, head_validation_probabilities=np.ones((5, 10), np.float32))
+    assert phase_summary.changes_of(finished) == []
 
 
 def test_phase_1_cannot_be_kept_where_it_is_not_or_is_the_model_already(finished: Run) -> None:
-    assert not story.can_keep_head(finished)
+    assert not phase_summary.can_keep_head(finished)
     with pytest.raises(RunError, match=f"{finished.id}.*fine_tune_epochs 0"):
-        story.keep_head(finished)
-    (finished.path / story.HEAD_FILE).write_bytes(b"x")
-    assert story.can_keep_head(finished)
+        phase_summary.keep_head(finished)
+    (finished.path / phase_summary.HEAD_FILE).write_bytes(b"x")
+    assert phase_summary.can_keep_head(finished)
     write_json(finished.path / "status.json", {"state": "finished", "result": {"best_phase": "head"}})
-    assert not story.can_keep_head(finished)
+    assert not phase_summary.can_keep_head(finished)
     assert runs.list_runs() == [finished]
 
 
 def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
     finished: Run, monkeypatch: pytest.MonkeyPatch, tiny_config: TrainConfig
 ) -> None:
-    (finished.path / story.HEAD_FILE).write_bytes(b"the checkpoint")
+    (finished.path / phase_summary.HEAD_FILE).write_bytes(b"the checkpoint")
     origin = {"label": "any", "fingerprint": "any"}
     write_json(finished.path / "environment.json", {"data": origin, "weights": origin})
     spawned: list[Run] = []
     monkeypatch.setattr(jobs, "spawn_worker", spawned.append)
-    kept = story.keep_head(finished)
+    kept = phase_summary.keep_head(finished)
     assert spawned == [kept]
     assert (kept.path / "checkpoint.npz").read_bytes() == b"the checkpoint"
     assert kept.config.fine_tune_epochs == 0
     assert kept.config.differences(tiny_config).keys() == {"fine_tune_epochs"}
-    assert story.parent(kept) == finished.id
-    assert story.parent(finished) is None
+    assert phase_summary.parent(kept) == finished.id
+    assert phase_summary.parent(finished) is None
 
 
 def test_a_strange_parent_is_a_sentence(run: Run) -> None:
-    write_json(run.path / story.PARENT_FILE, {"id": "../../etc"})
-    with pytest.raises(RunError, match=story.PARENT_FILE):
-        story.parent(run)
+    write_json(run.path / phase_summary.PARENT_FILE, {"id": "../../etc"})
+    with pytest.raises(RunError, match=phase_summary.PARENT_FILE):
+        phase_summary.parent(run)
 
 
 def test_the_linear_probe_says_what_training_added_and_old_runs_say_nothing() -> None:
     probe = LinearProbe("what ImageNet already knows", 0.75)
-    assert re.search(r"75\.0%.*added 15\.0 points", story.probe_sentence(probe, 0.9))
-    assert "lost 5.0 points" in story.probe_sentence(probe, 0.7)
-    assert "points" not in story.probe_sentence(probe, None)
-    assert story.probe_sentence(None, 0.9) == ""
+    assert re.search(r"75\.0%.*added 15\.0 points", phase_summary.probe_sentence(probe, 0.9))
+    assert "lost 5.0 points" in phase_summary.probe_sentence(probe, 0.7)
+    assert "points" not in phase_summary.probe_sentence(probe, None)
+    assert phase_summary.probe_sentence(None, 0.9) == ""

@@ -11,9 +11,9 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import pictures as svg_pictures
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.inference import explain, inside
+from cifar_core.inference import activations, explain
+from cifar_core.inference.activations import BlockView
 from cifar_core.inference.classifier import BUNDLED, Classifier, open_classifier
-from cifar_core.inference.inside import BlockView
 from cifar_core.inference.pictures import SIDE
 from cifar_core.network.architecture import BLOCK_COUNT
 from pages.components import formatting, live_chart, tiles
@@ -68,9 +68,9 @@ def _views(model: Classifier, pixels: np.ndarray) -> list[BlockView]:
         def report(done: int, total: int) -> None:
             bar.progress(done / total, f"Reading training images: {done:,} of {total:,}")
 
-        exciting = inside.exciting(model, report)
+        top_images = activations.top_images(model, report)
         bar.empty()
-        st.session_state["inside"] = key, inside.views(model, pixels, exciting)
+        st.session_state["inside"] = key, activations.views(model, pixels, top_images)
     return st.session_state["inside"][1]
 
 
@@ -101,8 +101,8 @@ def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView
         left.caption(f"White: receptive field of the strongest position, {view.field:.0f} of {SIDE} pixels.")
     with right:
         st.markdown("**Training images with the strongest activation**")
-        images, labels = cifar10.samples(inside.IMAGES)
-        rows = inside.exciting(model).rows[number][channel]
+        images, labels = cifar10.samples(activations.IMAGES)
+        rows = activations.top_images(model).rows[number][channel]
         tiles.show(
             [Tile(answer_charts.png(images[row]), "Training image", cifar10.CLASSES[labels[row]]) for row in rows],
             "inside_images",
@@ -120,7 +120,7 @@ def _comparison(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -
     if not chosen:
         return
     try:
-        alike = inside.similarities([model, open_classifier(chosen)], pixels)
+        alike = activations.similarities([model, open_classifier(chosen)], pixels)
     except CifarError as error:
         st.info(formatting.plain(error), icon=":material/info:")
         return

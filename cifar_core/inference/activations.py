@@ -32,7 +32,7 @@ _LEAST = 1e-6  # smallest standard deviation of a channel
 
 
 @dataclass(frozen=True, eq=False)
-class Exciting:
+class TopImages:
     """The training images that activate the c channels of each block most.
 
     rows: their positions, int32 (c, NEAREST). means, spreads: mean and standard deviation of each channel's largest
@@ -90,7 +90,7 @@ def with_layer_outputs(content: bytes, alpha: float) -> bytes:
     return litert_format.pack(model)
 
 
-def exciting(model: Classifier, report: machine.Progress = lambda done, total: None) -> Exciting:
+def top_images(model: Classifier, report: machine.Progress = lambda done, total: None) -> TopImages:
     """Return the images that activate the channels of `model`. Cached; takes 2 s of processor time at width 0.5.
 
     Raises DataError if there are no training images, and RunError if another program wrote the model.
@@ -105,7 +105,7 @@ def exciting(model: Classifier, report: machine.Progress = lambda done, total: N
         known = [arrays[name] for name in ("rows", "means", "spreads")]
         shapes = [(bounds[-1], NEAREST), (bounds[-1],), (bounds[-1],)]
         if [values.shape for values in known] == shapes and known[0].max() < IMAGES:
-            return Exciting(*(np.split(values, bounds[:-1]) for values in known))
+            return TopImages(*(np.split(values, bounds[:-1]) for values in known))
     parts = []
     for start in range(0, len(images), _CHUNK):
         report(start, len(images))
@@ -117,10 +117,10 @@ def exciting(model: Classifier, report: machine.Progress = lambda done, total: N
     with suppress(OSError):  # without a cache it is computed each time
         path.parent.mkdir(parents=True, exist_ok=True)
         machine.save_arrays(path, **made)
-    return Exciting(*(np.split(values, bounds[:-1]) for values in made.values()))
+    return TopImages(*(np.split(values, bounds[:-1]) for values in made.values()))
 
 
-def views(model: Classifier, image: np.ndarray, known: Exciting) -> list[BlockView]:
+def views(model: Classifier, image: np.ndarray, known: TopImages) -> list[BlockView]:
     """Return the output of each block for an image, uint8 (32, 32, 3)."""
     maps = _taps(model.content, model.alpha).run(image[None])
     fields = receptive_fields(model)
