@@ -77,9 +77,8 @@ def follow(run: Run, screen: Screen) -> None:
 
 def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
     left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
-    measure = (
-        "loss" if row.get("cross_entropy") is None else "cross_entropy"
-    )  # rows of older versions: loss with penalties
+    # Rows of older versions have the loss with penalties.
+    measure = "loss" if row.get("cross_entropy") is None else "cross_entropy"
     label = measure.replace("_", "-")
     if row["kind"] == "progress":
         done, total, stage = row["done"], row["total"], row.get("stage", "")
