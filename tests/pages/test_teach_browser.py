@@ -38,7 +38,7 @@ def test_two_classes_are_taught_tried_and_taken_away(app, chromium, tab, tmp_pat
     tab.mouse.up()
     card.get_by_text(re.compile(r"^\d+ pictures")).filter(has_not_text=re.compile("^0")).wait_for()
     assert {sample.burst for sample in projects.load("my-classes").classes[2].samples} == {1}
-    assert hold.is_visible()  # the camera goes on
+    hold.wait_for()  # the camera goes on, also if the card is being redrawn
 
     photo = {"name": "new.png", "mimeType": "image/png", "buffer": png(drawn("spots", 99, 96))}
     tab.locator(".st-key-teach_try").locator(uploads).set_input_files(photo)
