@@ -74,11 +74,15 @@ def page(main: Callable[[], None]) -> None:
 
 
 def _show_failure() -> None:
-    """Show the error of an action if its own place was not drawn."""
+    """Show the error of an action if its own place was not drawn.
+
+    It is in a container that is always drawn: an element that comes or goes makes the browser rebuild what follows.
+    """
     actions = _actions()
-    if actions.failed is not None:
-        problem(actions.failed)
-        actions.failed = None
+    with st.container():
+        if actions.failed is not None:
+            problem(actions.failed)
+            actions.failed = None
 
 
 def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:

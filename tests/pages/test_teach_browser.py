@@ -4,19 +4,22 @@ import re
 from pathlib import Path
 
 import pytest
-from real_browser import MARKS, opened_tab
+from real_browser import MARKS, SETTLED, opened_tab
 from teach_pictures import drawn, png
 
 from cifar_core.teach import project as projects
 
 skimage_data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
 pytestmark = MARKS
+UPLOADS = "[data-testid=stFileUploaderDropzoneInput]"
+ONE_UPLOADER = f"() => document.querySelectorAll('.st-key-teach_try {UPLOADS}').length == 1"
+"""JavaScript that tells whether the uploader of the last photo is gone."""
 
 
 def test_two_classes_are_taught_tried_and_taken_away(app, chromium, tab, tmp_path):
     tab.goto(f"{app.address}/teach")
     tab.get_by_role("button", name="Start with two empty classes").click()
-    uploads = tab.locator("[data-testid=stFileUploaderDropzoneInput]")
+    uploads = tab.locator(UPLOADS)
     for number, kind in enumerate(("stripes", "spots")):
         name = tab.get_by_role("textbox", name="Name of the class").nth(number)
         name.fill(kind)
@@ -38,11 +41,20 @@ def test_two_classes_are_taught_tried_and_taken_away(app, chromium, tab, tmp_pat
     tab.mouse.up()
     card.get_by_text(re.compile(r"^\d+ pictures")).filter(has_not_text=re.compile("^0")).wait_for()
     assert {sample.burst for sample in projects.load("my-classes").classes[2].samples} == {1}
-    hold.wait_for()  # the camera goes on, also if the card is being redrawn
+    assert hold.is_visible()  # the camera goes on
+    tab.locator(".st-key-teach_my-classes_1_card").locator(uploads).set_input_files(files[:1])
+    tab.get_by_text("were in the class already").wait_for()
+    tab.evaluate(SETTLED)
+    assert hold.is_visible(), "a notice above the classes closed the camera"
+    tab.get_by_role("button", name="Remove picture 1 of spots").first.click()
+    tab.get_by_text("Deleted: 1 picture").wait_for()
+    tab.evaluate(SETTLED)
+    assert hold.is_visible(), "the undo bar closed the camera"
 
     photo = {"name": "new.png", "mimeType": "image/png", "buffer": png(drawn("spots", 99, 96))}
     tab.locator(".st-key-teach_try").locator(uploads).set_input_files(photo)
     tab.get_by_role("heading", name=re.compile(r"^spots, ")).wait_for()
+    tab.wait_for_function(ONE_UPLOADER)
     tab.locator(".st-key-teach_try").locator(uploads).set_input_files(str(Path(skimage_data.data_dir) / "coffee.png"))
     tab.get_by_text("Like none of these").first.wait_for()
 

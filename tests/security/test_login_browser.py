@@ -120,7 +120,7 @@ def a_logout_ends_it(app, page) -> None:
     log_in(page, "ada")
     is_open(page)
     page.get_by_role("link", name="Log out").click()
-    page.get_by_role("button").first.click()  # the provider asks whether to end its session, too
+    page.get_by_role("button", name="End session").click()  # the provider asks whether to end its session, too
     page.wait_for_url(f"{app.address}/**")
     is_closed(page)
     assert COOKIE not in {cookie["name"] for cookie in page.context.cookies()}

@@ -34,7 +34,8 @@ function record(box, send) {
     if (box.timer || !box.stream) return;
     const frames = [];
     const take = () => {
-        if (frames.length < MOST) frames.push(frame(box.video));
+        const next = frame(box.video);
+        if (frames.length < MOST && next !== frames.at(-1)) frames.push(next); // a slow camera shows one for longer
         box.note.textContent = `${frames.length} frames${frames.length < MOST ? "" : ", the most of one burst"}`;
     };
     take();
