@@ -111,9 +111,9 @@ def resume_sweep(arguments: Namespace) -> Answer:
     """Resume a sweep, or extend it by trials, minutes or seeds."""
     name = arguments.name
     if arguments.seeds is not None:
-        sweep_workers.repeat(name, arguments.seeds)
+        sweep_workers.repeat(name, arguments.seeds, arguments.workers)
     elif arguments.trials is not None or arguments.minutes is not None:
-        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0)
+        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0, arguments.workers)
     else:
         sweep_workers.resume(name, arguments.workers)
     return _sweep_state(name, f"`{PROGRAM} sweep show {name}` shows its progress.")

@@ -27,6 +27,7 @@ COSTS: Mapping[str, tuple[str, str]] = {
 """Costs to compare with accuracy, attributes of a trial: name -> label and unit."""
 ENOUGH_TRIALS = 15
 """Minimum number of completed trials for importances."""
+_ENDED = ("finished", "pruned", "failed")
 _NEGLIGIBLE = 0.05
 """A setting that explains a smaller share of the variation does not matter."""
 _EDGE = 0.02
@@ -122,7 +123,7 @@ class Findings:
     @property
     def done(self) -> int:
         """The number of ended trials in any end state."""
-        return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
+        return sum(trial.state in _ENDED for trial in self.trials)
 
     @property
     def spent_seconds(self) -> float:
@@ -304,12 +305,11 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
     stopping = studies.is_asked_to_stop(study)
     if workers or (elsewhere and not stopping):
         return "stopping" if stopping else "running"
-    unended = ("running", "interrupted", "waiting")
-    if studies.is_done(study) and not any(trial.state in unended for trial in trials):
-        return "finished"
+    if studies.is_done(study) and not any(trial.state in ("running", "interrupted") for trial in trials):
+        return "finished"  # a limit of time leaves waiting trials
     if stopping:
         return "stopped"
-    ended = [trial for trial in trials if trial.state not in unended]
+    ended = [trial for trial in trials if trial.state in _ENDED]
     return "failed" if ended and all(trial.state == "failed" for trial in ended) else "interrupted"
 
 

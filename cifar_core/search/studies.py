@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,25 +233,33 @@ def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
     """
     goal, begun = goal_of(study), counted(study.get_trials(deepcopy=False))
     most_seconds = max(goal.seconds or 0.0, _seconds(begun)) + seconds if seconds else None
-    before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: only a time limit
-    goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
+    goal = Goal(_wanted(goal, len(begun)) + trials if trials else MOST_TRIALS, most_seconds)
     with _storage_errors():
         study.set_user_attr(_GOAL, asdict(goal))
     return goal
 
 
 def repeat(study: Study, seeds: int = 1) -> None:
-    """Queue all cells of a grid for each of `seeds` new seeds. Raises SweepError if the sweep is not a grid."""
+    """Queue all cells of a grid for each of `seeds` new seeds, and remove a limit of time.
+
+    Raises SweepError if the sweep is not a grid, or would have more than MOST_TRIALS trials.
+    """
     plan, goal = plan_of(study), goal_of(study)
     if not plan.grid or not 1 <= seeds <= 20:
         raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
     with _storage_errors():
-        used = (t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False))
-        first = max(used, default=0) + 1
+        trials, cells = study.get_trials(deepcopy=False), plan.cells()
+        goal = Goal(_wanted(goal, len(trials) - len(uncounted(trials))) + seeds * len(cells))
+        first = max((t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in trials), default=0) + 1
         for seed in range(first, first + seeds):
-            for cell in plan.cells():
+            for cell in cells:
                 study.enqueue_trial({**cell, "seed": seed})
-        study.set_user_attr(_GOAL, asdict(replace(goal, trials=goal.trials + seeds * len(plan.cells()))))
+        study.set_user_attr(_GOAL, asdict(goal))
+
+
+def _wanted(goal: Goal, known: int) -> int:
+    """Return the number of trials that `goal` wants; with only a limit of time, the number of `known` ones."""
+    return known if goal.trials == MOST_TRIALS else max(goal.trials, known)
 
 
 def ask_to_stop(study: Study, stop: bool) -> None:

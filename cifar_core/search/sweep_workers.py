@@ -37,26 +37,26 @@ def resume(name: str, workers: int | None = None) -> None:
     study = studies.open_checked(name)
     if living_workers(name):
         raise SweepError(f"Search {name} is running; only one that has ended can be resumed.")
-    waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-    if studies.is_done(study) and not waiting:
+    interrupted = any(trial.state.name == "RUNNING" for trial in study.get_trials(deepcopy=False))
+    if studies.is_done(study) and not interrupted:
         raise SweepError(f"Search {name} is done; extend it by some trials or minutes.")
     start_workers(name, workers)
 
 
-def extend(name: str, trials: int = 0, minutes: float = 0.0) -> None:
-    """Extend a sweep by trials or minutes of training; start a worker if none is running. Raises SweepError."""
+def extend(name: str, trials: int = 0, minutes: float = 0.0, workers: int | None = None) -> None:
+    """Extend a sweep by trials or minutes of training; start workers if none is running. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A search is extended by trials or minutes; received {trials} and {minutes:g}.")
     studies.extend(studies.open_checked(name), trials, minutes * 60)
     if not living_workers(name):
-        start_workers(name)
+        start_workers(name, workers)
 
 
-def repeat(name: str, seeds: int = 1) -> None:
-    """Train all cells of a grid with more seeds; start a worker if none is running. Raises SweepError."""
+def repeat(name: str, seeds: int = 1, workers: int | None = None) -> None:
+    """Train all cells of a grid with more seeds; start workers if none is running. Raises SweepError."""
     studies.repeat(studies.open_checked(name), seeds)
     if not living_workers(name):
-        start_workers(name)
+        start_workers(name, workers)
 
 
 def start_workers(name: str, workers: int | None = None) -> None:

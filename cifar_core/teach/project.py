@@ -159,7 +159,7 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
                 nothing = "No picture is in a folder of its class, so no picture is added."
                 raise ProjectError(" ".join([nothing, *problems[:1]]))
     except CifarError:
-        delete(name)
+        shutil.rmtree(folder(name), ignore_errors=True)  # not `delete`: a deleted project of this name stays
         raise
     return name, problems
 

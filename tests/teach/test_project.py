@@ -90,6 +90,14 @@ def test_a_project_that_cannot_be_filled_is_not_kept(monkeypatch):
     assert projects.names() == []
 
 
+def test_a_project_that_cannot_be_filled_replaces_no_deleted_one(two_kinds):
+    projects.delete(two_kinds)
+    with pytest.raises(ProjectError, match="No picture"):
+        projects.make(two_kinds, [("notes.txt", b"none")])
+    projects.restore(two_kinds)
+    assert counts(two_kinds) == {"stripes": 12, "spots": 12}
+
+
 def test_a_picture_that_was_added_again_is_put_back_once(two_kinds):
     first = projects.load(two_kinds).classes[0].samples[0]
     projects.put_back(two_kinds, "stripes", 0, {first: projects.content(two_kinds, first.key)})
