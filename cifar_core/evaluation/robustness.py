@@ -118,16 +118,16 @@ def state(run: Run) -> dict[str, Any]:
     return {"state": "stopped" if known is not None else "none"}
 
 
-def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
+def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured | None:
     """Measure what is missing for `run`, store the result in the run's folder and return it.
 
-    The result is incomplete if the job is stopped. Raises RunError if the run is not finished or damaged, if its
-    images are not on this machine, or if another process measures it.
+    The result is incomplete, or None, if the job is stopped. Raises RunError if the run is not finished or damaged, if
+    its images are not on this machine, or if another process measures it.
     """
     task = job(run)
     with suppress(Stopped), task.working():
         _measure(run, task, report)
-    return load(run) or Measured(0, None, {}, 0.0)
+    return load(run)
 
 
 def _measure(run: Run, task: Job, report: Report) -> None:

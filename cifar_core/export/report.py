@@ -89,7 +89,7 @@ def _findings(result: Assessment) -> Iterable[str]:
 
 def _curves(result: Assessment) -> Iterable[str]:
     yield "<h2>Phases</h2>"
-    yield from (f"<p>{_text(sentence)}</p>" for sentence in (*result.sentences, result.gap) if sentence)
+    yield from (f"<p>{_text(sentence)}</p>" for sentence in result.sentences)
     found_curves = curves.curves(result.run.metrics())
     yield _figure(training_charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
     yield _figure(training_charts.metric_figure(found_curves, "loss"))

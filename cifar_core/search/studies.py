@@ -84,9 +84,9 @@ def names() -> list[str]:
     if storage_url():
         with _storage_errors():
             known = _optuna().get_all_study_names(_storage("any"))
-        return sorted(name for name in known if runs.NAME_PATTERN.fullmatch(name))
-    files = runs.folder_beside_runs("sweeps").glob("*/journal.log")
-    return sorted(path.parent.name for path in files if runs.NAME_PATTERN.fullmatch(path.parent.name))
+    else:
+        known = [file.parent.name for file in runs.folder_beside_runs("sweeps").glob("*/journal.log")]
+    return sorted(filter(runs.NAME_PATTERN.fullmatch, known))
 
 
 def stamp(name: str) -> tuple[int, int]:
