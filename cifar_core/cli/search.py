@@ -186,7 +186,8 @@ def learn(arguments: Namespace) -> Answer:
         return _list_lessons()
     chosen = lesson(arguments.lesson)
     if chosen.name == INSIDE:
-        fields = activations.receptive_fields(open_classifier(BUNDLED))
+        with native_messages_hidden():
+            fields = activations.receptive_fields(open_classifier(BUNDLED))
         return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, _field_lines(fields))
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)

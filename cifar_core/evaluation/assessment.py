@@ -74,10 +74,9 @@ class Assessment:
     def images(self, split: str) -> np.ndarray | None:
         """Return the images of a split, uint8 (n, 32, 32, 3), or None if unknown or not on this machine."""
         try:
-            dataset = predictions.dataset_of(self.run)
+            return predictions.images_of(self.run, self.stored, split)
         except RunError:  # listed in `problems`
             return None
-        return predictions.images_of(dataset, self.stored, split) if dataset else None
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split before and after calibration."""

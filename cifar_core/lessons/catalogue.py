@@ -76,7 +76,7 @@ def answer_scaling(conditions: Conditions) -> Answer:
 
 def answer_freezing(conditions: Conditions) -> Answer:
     """Last validation accuracy if all layers are trained from the start."""
-    last = _last(conditions["all"], "validation_accuracy")
+    last = _last(conditions["all"])
     return 2 - bisect((0.30, 0.70), last), (
         f"Validation ends at {last:.1%}, training at {conditions['all'].figures['training_accuracy']:.1%}. The usual "
         f"order reaches {_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
@@ -86,7 +86,7 @@ def answer_freezing(conditions: Conditions) -> Answer:
 def answer_augmentation(conditions: Conditions) -> Answer:
     """Training against validation accuracy at strength 3."""
     hard = conditions["hard"]
-    training, validation = hard.figures["training_accuracy"], _last(hard, "validation_accuracy")
+    training, validation = hard.figures["training_accuracy"], _last(hard)
     return bisect((-_NOISE, _NOISE), validation - training), (
         f"Training {training:.1%}, validation {validation:.1%}. At its best, validation is {_best(hard):.1%} at "
         f"strength 3, {_best(conditions['right']):.1%} at 0.5, {_best(conditions['none']):.1%} at 0."
@@ -117,7 +117,7 @@ def answer_resolution(conditions: Conditions) -> Answer:
 def answer_dropout(conditions: Conditions) -> Answer:
     """Gap between training and validation accuracy without dropout."""
     gaps = {
-        key: one.figures["training_accuracy"] - _last(one, "validation_accuracy")
+        key: one.figures["training_accuracy"] - _last(one)
         for key, one in sorted(conditions.items(), key=lambda item: float(item[0]))
     }
     text = ", ".join(f"{points(gap)} with dropout {key}" for key, gap in gaps.items())
@@ -182,8 +182,8 @@ def _best(outcome: Outcome) -> float:
     return outcome.figures["validation_accuracy"]
 
 
-def _last(outcome: Outcome, name: str) -> float:
-    return float(outcome.curves.curves[name].y[-1])
+def _last(outcome: Outcome) -> float:
+    return float(outcome.curves.curves["validation_accuracy"].y[-1])
 
 
 def _read() -> dict[str, Lesson]:

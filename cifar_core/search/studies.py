@@ -154,7 +154,7 @@ def restore(name: str) -> None:
     if not (_deleted(name) / "journal.log").exists():
         raise SweepError(f"There is no deleted search {name}; those in a database are deleted permanently.")
     if not is_restorable(name):
-        raise SweepError(f"There is a search {name} again; delete it to restore the deleted one.")
+        raise SweepError(f"There is a search {name} again; move {folder(name)} away to restore the deleted one.")
     with _storage_errors():
         _deleted(name).rename(folder(name))
 

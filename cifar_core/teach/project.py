@@ -230,6 +230,8 @@ def delete(name: str) -> None:
 def restore(name: str) -> None:
     """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
+    if place.exists():
+        raise ProjectError(f"There is a project {name} again; move {place} away to restore the deleted one.")
     with os_errors_as(ProjectError, f"Project {name} could not be restored"):
         _deleted(name).rename(place)
 

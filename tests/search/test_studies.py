@@ -333,7 +333,7 @@ def test_a_deleted_sweep_comes_back_unless_its_name_is_taken(tiny_config: TrainC
     studies.create("one", plan, Goal(4))
     assert studies.identity("one") != first
     assert not studies.is_restorable("one")
-    with pytest.raises(SweepError, match="There is a search one again"):
+    with pytest.raises(SweepError, match="There is a search one again; move"):
         studies.restore("one")
     studies.delete("one")
     studies.restore("one")

@@ -90,10 +90,14 @@ def test_a_project_that_cannot_be_filled_is_not_kept(monkeypatch):
     assert projects.names() == []
 
 
-def test_a_project_that_cannot_be_filled_replaces_no_deleted_one(two_kinds):
+def test_a_project_that_cannot_be_filled_replaces_no_deleted_one(two_kinds, tmp_path):
     projects.delete(two_kinds)
     with pytest.raises(ProjectError, match="No picture"):
         projects.make(two_kinds, [("notes.txt", b"none")])
+    projects.create(two_kinds)
+    with pytest.raises(ProjectError, match="again; move"):
+        projects.restore(two_kinds)
+    projects.folder(two_kinds).rename(tmp_path / "away")
     projects.restore(two_kinds)
     assert counts(two_kinds) == {"stripes": 12, "spots": 12}
 
