@@ -35,7 +35,7 @@ CARD_SIZE, ANIMATION_SIZE = (1200, 675), (960, 480)
 _SCALE = 2  # supersampling: Pillow's lines have no anti-aliasing
 _GROUND, _INK, _MUTED, _RULE = "#ffffff", "#1f2937", "#5b6472", "#e3e6ea"
 _SHADE = "#f3eef8"  # background of the fine-tuning phase
-_BETWEEN = 4  # frames between two recorded moments
+_BETWEEN, _MOST_FRAMES = 4, 150  # frames from one recorded moment to the next, and of an animation
 _FRAME_MS, _LAST_MS = 80, 2_500
 Box = tuple[float, float, float, float]
 
@@ -277,10 +277,11 @@ def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
 
 
 def _moments(watched: Sequence[Watched]) -> np.ndarray:
-    """Return the epochs of the frames: the recorded ones, with _BETWEEN steps between them."""
+    """Return the epochs of the frames: the recorded ones and those between them; fewer in a long run."""
     recorded = np.unique(np.concatenate([one.epochs for one in watched]))
-    steps = np.arange((len(recorded) - 1) * _BETWEEN + 1) / _BETWEEN
-    return np.interp(steps, np.arange(len(recorded)), recorded)
+    last = len(recorded) - 1
+    frames = np.linspace(0, last, min(last * _BETWEEN + 1, _MOST_FRAMES))
+    return np.interp(frames, np.arange(last + 1), recorded)
 
 
 def _frame(watch: Watch, watched: Sequence[Watched], moment: float) -> Image.Image:

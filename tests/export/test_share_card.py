@@ -52,6 +52,13 @@ def test_the_animation_moves_from_the_first_recorded_moment_to_the_last(finished
     assert image.info["loop"] == 0
 
 
+def test_the_animation_of_a_long_run_has_no_more_frames_and_the_same_ends(finished_run):
+    """One of 200 epochs took 1.7 GB and minutes."""
+    watched(finished_run, np.linspace(0, 1, 200).tolist())
+    moments = report._moments(pins.watch(finished_run).watched)
+    assert (len(moments), moments[0], moments[-1]) == (150, 0, 1)
+
+
 def test_a_run_that_watched_nothing_has_no_animation(finished_run):
     with pytest.raises(RunError, match="watched no pictures"):
         report.animation(finished_run)
