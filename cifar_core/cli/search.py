@@ -188,7 +188,9 @@ def learn(arguments: Namespace) -> Answer:
     if chosen.name == INSIDE:
         with native_messages_hidden():
             fields = activations.receptive_fields(open_classifier(BUNDLED))
-        return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, _field_lines(fields))
+        rows = [(str(block), f"{field:.1f} pixels of {SIDE}") for block, field in enumerate(fields, 1)]
+        lines = table(("block", "receptive field"), rows)
+        return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, lines)
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)
         result = layer_probe.Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
@@ -260,11 +262,6 @@ def _condition_lines(chosen: Lesson, conditions: dict[str, experiments.Outcome])
         rows.append((experiments.CONDITIONS[chosen.name][key].label, *accuracies, *size, *speed))
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
     return [*table(head, rows), *dict.fromkeys(condition.made.sentence for condition in conditions.values())]
-
-
-def _field_lines(fields: list[float]) -> list[str]:
-    rows = [(str(block), f"{field:.1f} pixels of {SIDE}") for block, field in enumerate(fields, 1)]
-    return table(("block", "receptive field"), rows)
 
 
 def _layer_lines(result: layer_probe.Layers) -> list[str]:

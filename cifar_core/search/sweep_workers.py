@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import math
-import shutil
 import subprocess
 
 import psutil
@@ -105,13 +104,9 @@ def living_workers(name: str) -> list[int]:
 
 def gpus() -> list[int]:
     """Return the numbers of this machine's NVIDIA GPUs; empty without nvidia-smi."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        answer = subprocess.run(
-            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
-        )
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
         return [int(line) for line in answer.stdout.split()]
     return []
 
