@@ -185,12 +185,11 @@ class Findings:
 class Noise:
     """Noise of a repeated grid, in shares of accuracy.
 
-    `spread` is the standard deviation between seeds, pooled over the cells; `seeds` is the smallest number of seeds
-    in a cell. If cells do not differ, the range of their means exceeds `significant` in 5% of grids (Tukey's
-    honestly significant difference, which accounts for the number of cells). `extent` is the measured range.
+    `spread` is the standard deviation between seeds, pooled over the cells. If cells do not differ, the range of their
+    means exceeds `significant` in 5% of grids (Tukey's honestly significant difference, which accounts for the number
+    of cells). `extent` is the measured range.
     """
 
-    seeds: int
     spread: float
     significant: float
     extent: float
@@ -221,11 +220,11 @@ def noise(cells: Sequence[Cell]) -> Noise | None:
     freedom = sum(len(cell.accuracies) - 1 for cell in tried)
     if not freedom or len(tried) < 2:
         return None
-    seeds = min(len(cell.accuracies) for cell in tried)
+    seeds = min(len(cell.accuracies) for cell in tried)  # the smallest number in a cell
     spread = math.sqrt(sum((len(cell.accuracies) - 1) * (cell.spread or 0.0) ** 2 for cell in tried) / freedom)
     means = [cell.mean or 0.0 for cell in tried]
     significant = _studentized_range(len(tried), freedom) * spread / math.sqrt(seeds)
-    return Noise(seeds, spread, significant, max(means) - min(means))
+    return Noise(spread, significant, max(means) - min(means))
 
 
 @functools.lru_cache(maxsize=256)
