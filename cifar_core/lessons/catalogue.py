@@ -14,7 +14,7 @@ from cifar_core.evaluation.phase_summary import points
 from cifar_core.inference.classifier import bundled_figures
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
-from cifar_core.lessons.layer_probe import PIXELS, Layers
+from cifar_core.lessons.layer_probe import Layers
 from cifar_core.network.architecture import BLOCK_COUNT
 
 Conditions = Mapping[str, Outcome]
@@ -136,15 +136,11 @@ def answer_phases(conditions: Conditions) -> Answer:
 
 def answer_layers(layers: Layers) -> Answer:
     """First layer with a linear probe accuracy of at least 60%."""
-    network = layers.networks[0]
-    enough = [
-        number
-        for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
-        if accuracy >= _ENOUGH and name != PIXELS
-    ]
-    block = enough[0] - 2 if enough else len(network.layers)
-    first = f"first reaches 60% after block {block + 1}" if 0 <= block < BLOCK_COUNT else "reaches 60% in no block"
-    return bisect((6, 12), block), (
+    network = layers.networks[0]  # pixels, stem, block 1 to 17, top
+    reached = (block for block, accuracy in enumerate(network.accuracies[1:]) if accuracy >= _ENOUGH)
+    block = next(reached, BLOCK_COUNT + 1)
+    first = f"first reaches 60% after block {block}" if 1 <= block <= BLOCK_COUNT else "reaches 60% in no block"
+    return bisect((6, 12), block - 1), (
         f"Accuracy {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
         f"{network.accuracies[-1]:.1%}, random weights {layers.networks[1].accuracies[-1]:.1%}."
     )
