@@ -172,7 +172,7 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
         right.html(_bars(names, answer.probabilities))
-    key = f"teach_add_to_{fitted.project.count}_pictures"  # another key closes it once a picture was added
+    key = f"teach_add_to_{len(fitted.project.samples)}_pictures"  # another key closes it once a picture was added
     with st.popover("Add it to a class", icon=":material/add_photo_alternate:", key=key):
         for number, name in enumerate(names):
             label, key = formatting.plain(name), f"teach_add_to_{number}"

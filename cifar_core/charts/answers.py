@@ -174,7 +174,7 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     end = max([planned, *(float(one.epochs[-1]) for one in watched if len(one.epochs)), 1]) * 1.02
     moment = recorded[-1] if recorded else 0.0
     for column, one in enumerate(watched, 1):
-        figure.add_traces([*_lines(one), *_at(one, moment)], [1] * (len(CLASSES) + 1) + [2, 3], column)
+        figure.add_traces([*_lines(one), *_marks(one, moment)], [1] * (len(CLASSES) + 1) + [2, 3], column)
         place = {"xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
         figure.add_layout_image(source=png(one.pin.image), **place)
         if watch.boundary is not None:
@@ -195,7 +195,7 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
         size = len(CLASSES) + 3  # traces of a picture; the last three change
         traces = [size * column + len(CLASSES) + part for column in range(columns) for part in range(3)]
         figure.frames = [
-            go.Frame(name=f"{moment:g}", data=[trace for one in watched for trace in _at(one, moment)], traces=traces)
+            {"name": f"{moment:g}", "data": [mark for one in watched for mark in _at(one, moment)], "traces": traces}
             for moment in recorded
         ]
         meta["moments"] = [_moment_name(moment, watch.boundary) for moment in recorded]
@@ -313,8 +313,27 @@ def _lines(one: Watched) -> list[go.Scatter]:
     ]
 
 
-def _at(one: Watched, moment: float) -> tuple[go.Scatter, go.Bar, go.Scatter]:
-    """Return a line at a moment, the probabilities then as bars, and the prediction as a heading.
+def _marks(one: Watched, moment: float) -> list[dict[str, Any]]:
+    """Return a line at a moment, the probabilities then as bars, and the prediction as a heading."""
+    cursor, bars, heading = _at(one, moment)
+    cursor |= {"y": [0, 1.04], "mode": "lines", "line": {"color": style.HEAD, "width": 1.5}, "hoverinfo": "skip"}
+    bars |= {
+        "y": list(CLASSES),
+        "orientation": "h",
+        "marker": {"color": list(style.CLASS_COLORS)},
+        "textfont": {"size": 11},
+        "insidetextfont": {"color": list(style.CLASS_INKS)},
+        "textangle": 0,
+        "constraintext": "none",
+        "cliponaxis": False,
+        "hovertemplate": "%{y} %{x:.1%}<extra></extra>",
+    }
+    heading |= {"x": [0.5], "y": [1], "mode": "text", "textposition": "bottom center", "hoverinfo": "skip"}
+    return [cursor, bars, heading]
+
+
+def _at(one: Watched, moment: float) -> list[dict[str, Any]]:
+    """Return what the moment changes in `_marks`; a frame holds only that, since Plotly checks it slowly.
 
     Below the prediction of a test image is its label in red if it differs, or "correct" in green.
     """
@@ -324,24 +343,13 @@ def _at(one: Watched, moment: float) -> tuple[go.Scatter, go.Bar, go.Scatter]:
     if said and one.pin.label:
         color, note = ("green", "correct") if said == one.pin.label else ("red", f"labeled {one.pin.label}")
         words = f'<br><span style="color:var(--st-{color}-text-color)">{note}</span>'
-    line = {"color": style.HEAD, "width": 1.5}
-    cursor = go.Scatter(x=[moment, moment], y=[0, 1.04], mode="lines", line=line, hoverinfo="skip")
-    bars = go.Bar(
-        x=shares,
-        y=list(CLASSES),
-        orientation="h",
-        marker={"color": list(style.CLASS_COLORS)},
-        text=[f"{min(share, 0.99):.0%}" if share >= 0.1 else "" for share in shares],
-        textposition=["inside" if share > 0.45 else "outside" for share in shares],
-        textfont={"size": 11},
-        insidetextfont={"color": list(style.CLASS_INKS)},
-        textangle=0,
-        constraintext="none",
-        cliponaxis=False,
-        hovertemplate="%{y} %{x:.1%}<extra></extra>",
-    )
-    look = {"mode": "text", "textposition": "bottom center", "hoverinfo": "skip"}
-    return cursor, bars, go.Scatter(x=[0.5], y=[1], text=[f"<b>{said}</b>{words}"], **look)
+    texts = [f"{min(share, 0.99):.0%}" if share >= 0.1 else "" for share in shares]
+    inside = ["inside" if share > 0.45 else "outside" for share in shares]
+    return [
+        {"type": "scatter", "x": [moment, moment]},
+        {"type": "bar", "x": shares, "text": texts, "textposition": inside},
+        {"type": "scatter", "text": [f"<b>{said}</b>{words}"]},
+    ]
 
 
 def _moment_name(moment: float, boundary: float | None) -> str:

@@ -52,12 +52,10 @@ def _mislabeled(test: predictions.Predictions, most: int | None) -> tuple[dict[s
     """Return the `most` test images with a probably wrong label, as JSON and lines; empty for None."""
     if most is None:
         return {}, []
-    positions = predictions.possibly_mislabeled(test)[:most]
-    rows = [
-        (int(i), cifar10.CLASSES[test.labels[i]], cifar10.CLASSES[probabilities.argmax()], float(probabilities.max()))
-        for i in positions
-        for probabilities in [test.probabilities[i]]
-    ]
+    rows = []
+    for i in predictions.possibly_mislabeled(test)[:most]:
+        label, shares = cifar10.CLASSES[test.labels[i]], test.probabilities[i]
+        rows.append((int(i), label, cifar10.CLASSES[shares.argmax()], float(shares.max())))
     names = ("position", "label", "answer", "probability")
     lines = ["Possibly mislabeled test images:", *table(names, [(f"{i}", a, b, percent(p)) for i, a, b, p in rows])]
     return {"mislabeled": [dict(zip(names, row, strict=True)) for row in rows]}, lines
@@ -88,7 +86,7 @@ def _lines(result: assessment.Assessment, measured: robustness.Measured | None) 
             f"Root mean square calibration error on test images: {percent(error.value)} "
             f"({terminal.interval((error.low, error.high))}) at temperature {temperature:.2f}."
         )
-    lines += [sentence for sentence in (*result.problems, *result.sentences, result.gap) if sentence]
+    lines += [*result.problems, *result.sentences]
     if result.parent:
         lines.append(f"This is phase 1 of run {result.parent}.")
     lines += run_commands.finding_lines(result.findings)

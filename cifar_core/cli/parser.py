@@ -67,14 +67,17 @@ class _Parser(argparse.ArgumentParser):
 def _crop(text: str) -> str | tuple[float, float, float]:
     if text in ("center", "centre", "squeeze"):
         return "squeeze" if text == "squeeze" else "centre"
-    x, y, side = map(float, text.split(","))  # argparse reports a ValueError
-    return x, y, side
+    try:
+        x, y, side = map(float, text.split(","))
+        return x, y, side
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"received {text[:40]!r}, expected center, squeeze or X,Y,SIDE") from None
 
 
-def _between(low: int, high: int) -> Callable[[str], int]:
+def _up_to(most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not low <= int(text) <= high:
-            raise ValueError
+        if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"received {text[:40]!r}, expected a number from 1 to {most:,}")
         return int(text)
 
     return number
@@ -179,7 +182,7 @@ _COMMANDS: tuple[tuple[Any, ...], ...] = (
      _argument("--crop", "CROP", "part of the picture to classify: center (default), squeeze, or a square X,Y,SIDE in "
                "fractions", type=_crop, default="centre"),
      _argument("--explain", "PNG", "write an image with the evidence for each prediction"),
-     _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_between(1, 100)),
+     _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_up_to(100)),
      _switch("--what-if", "list the changes to the picture that alter the prediction"),
      _argument("--compare", "ID", "compare with another model, disagreements first; repeatable", action="append"),
      _argument("--csv", "FILE", "also write the predictions to this file, one picture per line")),
@@ -187,7 +190,7 @@ _COMMANDS: tuple[tuple[Any, ...], ...] = (
      _argument("id", "ID", "a finished run, or bundled"),
      _switch("--robustness", "measure accuracy under eight corruptions of 2,000 validation images"),
      _switch("--map", "compute the data map of 2,000 validation images"),
-     _argument("--mislabeled", "N", "list N possibly mislabeled test images", type=_between(1, 10_000)),
+     _argument("--mislabeled", "N", "list N possibly mislabeled test images", type=_up_to(10_000)),
      _argument("--html", "FILE", "write a self-contained HTML report"),
      _argument("--csv", "FOLDER", "write the tables to this folder")),
     ("export", "finished:export_run", "Export a finished run: model, script, notebook, zip.",
@@ -201,7 +204,7 @@ _COMMANDS: tuple[tuple[Any, ...], ...] = (
      _argument("id", "ID", "a finished run that fine-tuned the whole backbone")),
     ("bench", "train:run_bench", "Compare this app with recipe.py; takes about 15 minutes.",
      _switch("--quick", "5,000 images and fewer figures; takes a few minutes"),
-     _argument("--plain-minutes", "N", "longest time of recipe.py (default: 6)", type=_between(1, 60), default=6),
+     _argument("--plain-minutes", "N", "longest time of recipe.py (default: 6)", type=_up_to(60), default=6),
      _argument("--output", "FOLDER", "where bench.json goes (default: here)", default="."),
      _argument("--readme", "FILE", "write the table between the marks in this file, too")),
     ("data status", "train:data_status", "Show which images a training run uses, and why."),

@@ -111,9 +111,9 @@ def resume_sweep(arguments: Namespace) -> Answer:
     """Resume a sweep, or extend it by trials, minutes or seeds."""
     name = arguments.name
     if arguments.seeds is not None:
-        sweep_workers.repeat(name, arguments.seeds)
+        sweep_workers.repeat(name, arguments.seeds, arguments.workers)
     elif arguments.trials is not None or arguments.minutes is not None:
-        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0)
+        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0, arguments.workers)
     else:
         sweep_workers.resume(name, arguments.workers)
     return _sweep_state(name, f"`{PROGRAM} sweep show {name}` shows its progress.")
@@ -186,8 +186,11 @@ def learn(arguments: Namespace) -> Answer:
         return _list_lessons()
     chosen = lesson(arguments.lesson)
     if chosen.name == INSIDE:
-        fields = activations.receptive_fields(open_classifier(BUNDLED))
-        return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, _field_lines(fields))
+        with native_messages_hidden():
+            fields = activations.receptive_fields(open_classifier(BUNDLED))
+        rows = [(str(block), f"{field:.1f} pixels of {SIDE}") for block, field in enumerate(fields, 1)]
+        lines = table(("block", "receptive field"), rows)
+        return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, lines)
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)
         result = layer_probe.Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
@@ -259,11 +262,6 @@ def _condition_lines(chosen: Lesson, conditions: dict[str, experiments.Outcome])
         rows.append((experiments.CONDITIONS[chosen.name][key].label, *accuracies, *size, *speed))
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
     return [*table(head, rows), *dict.fromkeys(condition.made.sentence for condition in conditions.values())]
-
-
-def _field_lines(fields: list[float]) -> list[str]:
-    rows = [(str(block), f"{field:.1f} pixels of {SIDE}") for block, field in enumerate(fields, 1)]
-    return table(("block", "receptive field"), rows)
 
 
 def _layer_lines(result: layer_probe.Layers) -> list[str]:

@@ -23,7 +23,7 @@ def teach(arguments: Namespace) -> Answer:
         rows = []
         for name in projects.names():
             try:
-                rows.append({"id": f"{projects.PREFIX}{name}", "pictures": projects.load(name).count})
+                rows.append({"id": f"{projects.PREFIX}{name}", "pictures": len(projects.load(name).samples)})
             except CifarError as error:  # damaged
                 to_stderr(error)
         return Answer(rows, [f"{row['id']}  {row['pictures']} pictures" for row in rows])

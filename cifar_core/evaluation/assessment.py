@@ -5,7 +5,7 @@ Shares in CSV are 0..1.
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,25 +63,20 @@ class Assessment:
         return calibration.calibration_error(self.calibrated.test.probabilities, self.calibrated.test.labels)
 
     @property
-    def gap(self) -> str:
-        """A sentence on the gap between training and validation accuracy."""
-        return phase_summary.gap_sentence(self.phases, self.run.result.get("best_phase"))
-
-    @property
     def sentences(self) -> list[str]:
-        """One text for the linear probe, if there is one, and one for each phase."""
-        probe = phase_summary.probe_sentence(
-            self.linear_probe, max((phase.best for phase in self.phases), default=None)
-        )
-        return [*filter(None, [probe]), *phase_summary.sentences(self.phases, self.config.early_stopping_patience)]
+        """One text each for the linear probe, if there is one, the phases, and the gap between both accuracies."""
+        best = max((phase.best for phase in self.phases), default=None)
+        probe = phase_summary.probe_sentence(self.linear_probe, best)
+        phases = phase_summary.sentences(self.phases, self.config.early_stopping_patience)
+        gap = phase_summary.gap_sentence(self.phases, self.run.result.get("best_phase"))
+        return [*filter(None, [probe, *phases, gap])]
 
     def images(self, split: str) -> np.ndarray | None:
         """Return the images of a split, uint8 (n, 32, 32, 3), or None if unknown or not on this machine."""
         try:
-            dataset = predictions.dataset_of(self.run)
+            return predictions.images_of(self.run, self.stored, split)
         except RunError:  # listed in `problems`
             return None
-        return predictions.images_of(dataset, self.stored, split) if dataset else None
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split before and after calibration."""
@@ -108,7 +103,7 @@ def assess(run: Run) -> Assessment:
         replace(stored, validation=_at(stored.validation, known), test=_at(stored.test, known)),
         known,
         phase_summary.phases(rows, run.config.schedule),
-        diagnosis.diagnose(run),
+        diagnosis.diagnose_rows(run.config, rows, run.result),
         curves.linear_probe(rows),
         parent,
         tuple(filter(None, (uncalibrated, unknown_images, unknown_parent))),
@@ -143,9 +138,9 @@ def to_json(result: Assessment) -> dict[str, Any]:
     }
     answer["story"] = {
         "linear_probe": result.linear_probe and vars(result.linear_probe),
-        "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in result.phases],
+        "phases": [asdict(phase) for phase in result.phases],
         "changes": [vars(change) for change in phase_summary.changes_of(result.run)],
-        "sentences": [*result.sentences, result.gap],
+        "sentences": result.sentences,
         "phase_1_of": result.parent,
     }
     answer["problems"] = [*result.problems, *filter(None, [robustness_problem])]

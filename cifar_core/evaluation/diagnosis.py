@@ -89,7 +89,7 @@ def test_surprise(case: Case) -> Finding | None:
     figures = _both_accuracies(case.result)
     if figures is None:
         return None
-    (validation, n), (test, m) = figures
+    validation, n, test, m = figures
     spread = math.sqrt(validation * (1 - validation) / n + test * (1 - test) / m)
     apart = (validation - test) / max(spread, 1e-9)
     if abs(apart) < _FAR_APART:
@@ -114,7 +114,7 @@ def small_validation_set(case: Case) -> Finding | None:
     figures = _both_accuracies(case.result)
     if figures is None:
         return None
-    validation, n = figures[0]
+    validation, n, _, _ = figures
     low, high = wilson(round(validation * n), n)
     half = (high - low) / 2
     if half < _WIDE:
@@ -128,11 +128,12 @@ def small_validation_set(case: Case) -> Finding | None:
     )
 
 
-def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tuple[float, int]] | None:
+def _both_accuracies(result: Mapping[str, Any]) -> tuple[float, int, float, int] | None:
     """Return accuracy and number of images of validation and test, or None if unknown."""
-    names = ("validation_accuracy", "validation_images", "test_accuracy", "test_images")
-    validation, n, test, m = map(result.get, names)
-    return None if validation is None or test is None or not n or not m else ((validation, n), (test, m))
+    validation, n, test, m = map(
+        result.get, ("validation_accuracy", "validation_images", "test_accuracy", "test_images")
+    )
+    return None if validation is None or test is None or not n or not m else (validation, n, test, m)
 
 
 def small_input(case: Case) -> Finding | None:

@@ -309,7 +309,8 @@ def validation_above_training(case: Case) -> Finding | None:
 
 def wrong_pixel_range(case: Case) -> Finding | None:
     """Find a pixel range other than that of ImageNet weights."""
-    if case.config.scaling != "zero_to_one" or "ImageNet" not in str(case.result.get("weights", "ImageNet")):
+    others = case.config.weights in ("bundled", "random") or "ImageNet" not in case.result.get("weights", "ImageNet")
+    if case.config.scaling != "zero_to_one" or others:
         return None
     best = max(case.phases, key=lambda phase: phase.best)
     return Finding(
@@ -345,7 +346,8 @@ def still_rising(case: Case) -> Finding | None:
 
 def impatient(case: Case) -> Finding | None:
     """Find a phase that early stopping ended while its validation loss was still falling."""
-    for phase in case.phases:
+    over = case.phases if case.result else case.phases[:-1]  # a stopped or failed run ended its last phase otherwise
+    for phase in over:
         epochs = case.epochs_of(phase.name)
         if not phase.stopped_early or case.config.early_stopping_patience > 2 or len(epochs) < 2:
             continue

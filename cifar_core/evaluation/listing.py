@@ -7,7 +7,6 @@ from typing import Any
 
 from cifar_core import machine, runs
 from cifar_core.config import KNOBS, TrainConfig
-from cifar_core.errors import RunError
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
 from cifar_core.runs import Run, labels, records
@@ -149,10 +148,7 @@ def to_csv(items: Iterable[Row]) -> str:
 def _read(run: Run) -> Row:
     status = run.status
     figures = status.get("result") or {}
-    try:
-        config = run.config
-    except RunError:
-        config = None
+    config, _ = records.or_problem(lambda: run.config, "")
     images = figures.get("validation_images")
     return Row(
         run,

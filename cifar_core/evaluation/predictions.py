@@ -137,11 +137,14 @@ def with_fingerprint(fingerprint: str) -> Dataset | None:
     return None
 
 
-def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarray | None:
-    """Return the images of the "validation" or "test" predictions, uint8 (n, 32, 32, 3), in the same order.
+def images_of(run: Run, evaluation: Evaluation, split: str) -> np.ndarray | None:
+    """Return the images of the "validation" or "test" predictions of `run`, uint8 (n, 32, 32, 3), in the same order.
 
-    Return None if the labels of the images differ from the labels of the predictions.
+    Return None if they are not on this machine or have other labels. Raises RunError as `dataset_of`.
     """
+    dataset = dataset_of(run)
+    if dataset is None:
+        return None
     if split == "test":
         images, labels, recorded = dataset.test_images, dataset.test_labels, evaluation.test.labels
     else:
@@ -157,8 +160,8 @@ def validation_images(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Raises RunError if they are not on this machine, and the errors of `load` and `dataset_of`.
     """
-    evaluation, dataset = load(run), dataset_of(run)
-    images = images_of(dataset, evaluation, "validation") if dataset else None
+    evaluation = load(run)
+    images = images_of(run, evaluation, "validation")
     if images is None or evaluation.validation_rows is None:
         raise RunError(
             f"The validation images of run {run.id} are not on this machine; put them into CIFAR10_DIR or the cache."

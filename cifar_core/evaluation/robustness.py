@@ -118,21 +118,23 @@ def state(run: Run) -> dict[str, Any]:
     return {"state": "stopped" if known is not None else "none"}
 
 
-def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
+def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured | None:
     """Measure what is missing for `run`, store the result in the run's folder and return it.
 
-    The result is incomplete if the job is stopped. Raises RunError if the run is not finished or damaged, if its
-    images are not on this machine, or if another process measures it.
+    The result is incomplete, or None, if the job is stopped. Raises RunError if the run is not finished or damaged, if
+    its images are not on this machine, or if another process measures it.
     """
     task = job(run)
     with suppress(Stopped), task.working():
         _measure(run, task, report)
-    return load(run) or Measured(0, None, {}, 0.0)
+    return load(run)
 
 
 def _measure(run: Run, task: Job, report: Report) -> None:
     """Measure the corruptions in turn. Raises Stopped."""
-    images, labels, draws = _sample(run)
+    images, labels, rows = predictions.validation_images(run)
+    chosen = neighbors.evenly(len(images), IMAGES)
+    images, labels, draws = images[chosen], labels[chosen], random_numbers(rows[chosen])
     classify = open_classifier(run.id).probabilities
     known, _ = load_or_problem(run)
     if known is None or known.images != len(images):
@@ -176,13 +178,6 @@ def corrupted(corruption: Corruption, images: np.ndarray, draws: np.ndarray, str
 def random_numbers(places: np.ndarray) -> np.ndarray:
     """Return four random numbers in -1..1 for each position in the data set: float (n, 4)."""
     return np.random.default_rng(_SEED).uniform(-1, 1, (_MOST_IMAGES, 4))[places]
-
-
-def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return at most IMAGES validation images of the run, evenly spaced, with labels and random numbers."""
-    images, labels, rows = predictions.validation_images(run)
-    chosen = neighbors.evenly(len(images), IMAGES)
-    return images[chosen], labels[chosen], random_numbers(rows[chosen])
 
 
 def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:

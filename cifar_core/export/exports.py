@@ -25,7 +25,6 @@ from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
 from cifar_core.jobs import Job
 from cifar_core.network import litert_format
-from cifar_core.network.litert import Network
 from cifar_core.runs import Run, labels, records
 
 IMAGES = 200
@@ -230,22 +229,16 @@ def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
         images, labels = cifar10.samples(IMAGES, "generated", test=True)
     stored, same = test.probabilities[:IMAGES], np.array_equal(labels, test.labels[:IMAGES])
     if not same or name == "generated":
-        again = litert_answers(model_file.read(run))(images)
+        again = model_file.opened(model_file.read(run))(images)
         if not same or not np.allclose(again, stored, atol=1e-3):
             return images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here"
     return images, stored.argmax(axis=1), "the run's own test predictions"
 
 
-def litert_answers(content: bytes) -> model_file.Classify:
-    """Return a LiteRT file as a function from images to probabilities. Raises RunError if it is damaged."""
-    network = Network(content)
-    return lambda images: network.run(images)["probabilities"]
-
-
 def _opened(file: Path) -> model_file.Classify:
     """Return a LiteRT or ONNX file as a function from images to probabilities."""
     if file.suffix == ".tflite":
-        return litert_answers(file.read_bytes())
+        return model_file.opened(file.read_bytes())
     with machine.extra(*_ONNX_PACKAGES):
         import onnxruntime
 

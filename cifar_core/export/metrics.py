@@ -42,7 +42,7 @@ def to_json(run: Run) -> bytes:
         "environment": runs.load_json(run.path / "environment.json") or {},
         "rows": _rows(run),
     }
-    return json.dumps(values, indent=1).encode()
+    return json.dumps(records.sanitized(values), indent=1).encode()  # NaN is not JSON
 
 
 def to_tensorboard(run: Run) -> bytes:

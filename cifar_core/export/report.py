@@ -35,7 +35,7 @@ CARD_SIZE, ANIMATION_SIZE = (1200, 675), (960, 480)
 _SCALE = 2  # supersampling: Pillow's lines have no anti-aliasing
 _GROUND, _INK, _MUTED, _RULE = "#ffffff", "#1f2937", "#5b6472", "#e3e6ea"
 _SHADE = "#f3eef8"  # background of the fine-tuning phase
-_BETWEEN = 4  # frames between two recorded moments
+_BETWEEN, _MOST_FRAMES = 4, 150  # frames from one recorded moment to the next, and of an animation
 _FRAME_MS, _LAST_MS = 80, 2_500
 Box = tuple[float, float, float, float]
 
@@ -89,7 +89,7 @@ def _findings(result: Assessment) -> Iterable[str]:
 
 def _curves(result: Assessment) -> Iterable[str]:
     yield "<h2>Phases</h2>"
-    yield from (f"<p>{_text(sentence)}</p>" for sentence in (*result.sentences, result.gap) if sentence)
+    yield from (f"<p>{_text(sentence)}</p>" for sentence in result.sentences)
     found_curves = curves.curves(result.run.metrics())
     yield _figure(training_charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
     yield _figure(training_charts.metric_figure(found_curves, "loss"))
@@ -191,7 +191,8 @@ def card(run: Run) -> bytes:
     The pictures are the pinned ones of the run, or else the first test image of six classes. Raises RunError if the
     run has no evaluation.
     """
-    test, config = predictions.load(run).test, run.config
+    evaluation, config = predictions.load(run), run.config
+    test = evaluation.test
     low, high = test.interval
     canvas = _Canvas(CARD_SIZE)
     canvas.text(48, 40, "CIFAR Studio", 24, _MUTED)
@@ -206,7 +207,7 @@ def card(run: Run) -> bytes:
     for row, words in enumerate(settings):
         canvas.text(48, 276 + 30 * row, words, 20, _MUTED)
     _curve(canvas, run, (660, 64, 1152, 350))
-    for number, (pixels, label, probabilities) in enumerate(_card_pictures(run, test)):
+    for number, (pixels, label, probabilities) in enumerate(_card_pictures(run, evaluation)):
         x, best = 48 + 187 * number, int(probabilities.argmax())
         is_wrong = bool(label) and label != CLASSES[best]
         canvas.picture(x, 412, 168, pixels)
@@ -237,14 +238,15 @@ def _packed(image: Image.Image, kind: str, **options: object) -> bytes:
     return packed.getvalue()
 
 
-def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.ndarray, str, np.ndarray]]:
+def _card_pictures(run: Run, evaluation: predictions.Evaluation) -> list[tuple[np.ndarray, str, np.ndarray]]:
     """Return at most six pictures, uint8 (32, 32, 3), with labels ("" if unknown) and probabilities, float (10,)."""
     if watched := [one for one in pins.watch(run).watched if len(one.epochs)]:
         return [(one.pin.image, one.pin.label, one.probabilities[-1]) for one in watched]
-    if (dataset := predictions.dataset_of(run)) is None:
+    images, test = predictions.images_of(run, evaluation, "test"), evaluation.test
+    if images is None:
         return []
     places = np.unique(test.labels, return_index=True)[1][: pins.MOST]
-    return [(dataset.test_images[place], CLASSES[test.labels[place]], test.probabilities[place]) for place in places]
+    return [(images[place], CLASSES[test.labels[place]], test.probabilities[place]) for place in places]
 
 
 def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
@@ -275,10 +277,11 @@ def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
 
 
 def _moments(watched: Sequence[Watched]) -> np.ndarray:
-    """Return the epochs of the frames: the recorded ones, with _BETWEEN steps between them."""
+    """Return the epochs of the frames: the recorded ones and those between them; fewer in a long run."""
     recorded = np.unique(np.concatenate([one.epochs for one in watched]))
-    steps = np.arange((len(recorded) - 1) * _BETWEEN + 1) / _BETWEEN
-    return np.interp(steps, np.arange(len(recorded)), recorded)
+    last = len(recorded) - 1
+    frames = np.linspace(0, last, min(last * _BETWEEN + 1, _MOST_FRAMES))
+    return np.interp(frames, np.arange(last + 1), recorded)
 
 
 def _frame(watch: Watch, watched: Sequence[Watched], moment: float) -> Image.Image:

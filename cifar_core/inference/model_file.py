@@ -46,8 +46,14 @@ def is_own(content: bytes, config: TrainConfig) -> bool:
 
 def answers_with_probabilities(content: bytes) -> bool:
     """Return whether a file that passed `is_own` outputs probabilities with sum 1; NaN weights do not."""
-    answers = litert.Network(content).run(np.zeros((1, *litert.IMAGE_SHAPE), np.uint8))["probabilities"]
+    answers = opened(content)(np.zeros((1, *litert.IMAGE_SHAPE), np.uint8))
     return bool(abs(answers.sum() - 1) < 1e-3)
+
+
+def opened(content: bytes) -> Classify:
+    """Return a LiteRT file as a function from images to probabilities. Raises RunError if it is damaged."""
+    network = litert.Network(content)
+    return lambda images: network.run(images)["probabilities"]
 
 
 @functools.lru_cache(maxsize=64)
@@ -94,8 +100,7 @@ def measure_latency(run: Run) -> float:
     Takes less than a second for most models. Raises RunError if the run has no model or its folder is not writable.
     """
     pictures = np.random.default_rng(0).integers(0, 256, (_TIMED, *litert.IMAGE_SHAPE), np.uint8)
-    network = litert.Network(read(run))
-    latency = latency_ms(lambda images: network.run(images)["probabilities"], pictures)
+    latency = latency_ms(opened(read(run)), pictures)
     machines = {"cores": machine.processors(), "threads": machine.threads()}
     saved = {"latency_ms": latency, "measured": time.time(), **machines, "batch": 1}
     with os_errors_as(RunError, f"The latency of run {run.id} cannot be stored"):

@@ -14,7 +14,7 @@ from cifar_core.evaluation.phase_summary import points
 from cifar_core.inference.classifier import bundled_figures
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
-from cifar_core.lessons.layer_probe import PIXELS, Layers
+from cifar_core.lessons.layer_probe import Layers
 from cifar_core.network.architecture import BLOCK_COUNT
 
 Conditions = Mapping[str, Outcome]
@@ -76,7 +76,7 @@ def answer_scaling(conditions: Conditions) -> Answer:
 
 def answer_freezing(conditions: Conditions) -> Answer:
     """Last validation accuracy if all layers are trained from the start."""
-    last = _last(conditions["all"], "validation_accuracy")
+    last = _last(conditions["all"])
     return 2 - bisect((0.30, 0.70), last), (
         f"Validation ends at {last:.1%}, training at {conditions['all'].figures['training_accuracy']:.1%}. The usual "
         f"order reaches {_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
@@ -86,7 +86,7 @@ def answer_freezing(conditions: Conditions) -> Answer:
 def answer_augmentation(conditions: Conditions) -> Answer:
     """Training against validation accuracy at strength 3."""
     hard = conditions["hard"]
-    training, validation = hard.figures["training_accuracy"], _last(hard, "validation_accuracy")
+    training, validation = hard.figures["training_accuracy"], _last(hard)
     return bisect((-_NOISE, _NOISE), validation - training), (
         f"Training {training:.1%}, validation {validation:.1%}. At its best, validation is {_best(hard):.1%} at "
         f"strength 3, {_best(conditions['right']):.1%} at 0.5, {_best(conditions['none']):.1%} at 0."
@@ -117,7 +117,7 @@ def answer_resolution(conditions: Conditions) -> Answer:
 def answer_dropout(conditions: Conditions) -> Answer:
     """Gap between training and validation accuracy without dropout."""
     gaps = {
-        key: one.figures["training_accuracy"] - _last(one, "validation_accuracy")
+        key: one.figures["training_accuracy"] - _last(one)
         for key, one in sorted(conditions.items(), key=lambda item: float(item[0]))
     }
     text = ", ".join(f"{points(gap)} with dropout {key}" for key, gap in gaps.items())
@@ -136,15 +136,11 @@ def answer_phases(conditions: Conditions) -> Answer:
 
 def answer_layers(layers: Layers) -> Answer:
     """First layer with a linear probe accuracy of at least 60%."""
-    network = layers.networks[0]
-    enough = [
-        number
-        for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
-        if accuracy >= _ENOUGH and name != PIXELS
-    ]
-    block = enough[0] - 2 if enough else len(network.layers)
-    first = f"first reaches 60% after block {block + 1}" if 0 <= block < BLOCK_COUNT else "reaches 60% in no block"
-    return bisect((6, 12), block), (
+    network = layers.networks[0]  # pixels, stem, block 1 to 17, top
+    reached = (block for block, accuracy in enumerate(network.accuracies[1:]) if accuracy >= _ENOUGH)
+    block = next(reached, BLOCK_COUNT + 1)
+    first = f"first reaches 60% after block {block}" if 1 <= block <= BLOCK_COUNT else "reaches 60% in no block"
+    return bisect((6, 12), block - 1), (
         f"Accuracy {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
         f"{network.accuracies[-1]:.1%}, random weights {layers.networks[1].accuracies[-1]:.1%}."
     )
@@ -182,8 +178,8 @@ def _best(outcome: Outcome) -> float:
     return outcome.figures["validation_accuracy"]
 
 
-def _last(outcome: Outcome, name: str) -> float:
-    return float(outcome.curves.curves[name].y[-1])
+def _last(outcome: Outcome) -> float:
+    return float(outcome.curves.curves["validation_accuracy"].y[-1])
 
 
 def _read() -> dict[str, Lesson]:

@@ -27,6 +27,7 @@ COSTS: Mapping[str, tuple[str, str]] = {
 """Costs to compare with accuracy, attributes of a trial: name -> label and unit."""
 ENOUGH_TRIALS = 15
 """Minimum number of completed trials for importances."""
+_ENDED = ("finished", "pruned", "failed")
 _NEGLIGIBLE = 0.05
 """A setting that explains a smaller share of the variation does not matter."""
 _EDGE = 0.02
@@ -122,7 +123,7 @@ class Findings:
     @property
     def done(self) -> int:
         """The number of ended trials in any end state."""
-        return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
+        return sum(trial.state in _ENDED for trial in self.trials)
 
     @property
     def spent_seconds(self) -> float:
@@ -184,12 +185,11 @@ class Findings:
 class Noise:
     """Noise of a repeated grid, in shares of accuracy.
 
-    `spread` is the standard deviation between seeds, pooled over the cells; `seeds` is the smallest number of seeds
-    in a cell. If cells do not differ, the range of their means exceeds `significant` in 5% of grids (Tukey's
-    honestly significant difference, which accounts for the number of cells). `extent` is the measured range.
+    `spread` is the standard deviation between seeds, pooled over the cells. If cells do not differ, the range of their
+    means exceeds `significant` in 5% of grids (Tukey's honestly significant difference, which accounts for the number
+    of cells). `extent` is the measured range.
     """
 
-    seeds: int
     spread: float
     significant: float
     extent: float
@@ -220,11 +220,11 @@ def noise(cells: Sequence[Cell]) -> Noise | None:
     freedom = sum(len(cell.accuracies) - 1 for cell in tried)
     if not freedom or len(tried) < 2:
         return None
-    seeds = min(len(cell.accuracies) for cell in tried)
+    seeds = min(len(cell.accuracies) for cell in tried)  # the smallest number in a cell
     spread = math.sqrt(sum((len(cell.accuracies) - 1) * (cell.spread or 0.0) ** 2 for cell in tried) / freedom)
     means = [cell.mean or 0.0 for cell in tried]
     significant = _studentized_range(len(tried), freedom) * spread / math.sqrt(seeds)
-    return Noise(seeds, spread, significant, max(means) - min(means))
+    return Noise(spread, significant, max(means) - min(means))
 
 
 @functools.lru_cache(maxsize=256)
@@ -304,12 +304,11 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
     stopping = studies.is_asked_to_stop(study)
     if workers or (elsewhere and not stopping):
         return "stopping" if stopping else "running"
-    unended = ("running", "interrupted", "waiting")
-    if studies.is_done(study) and not any(trial.state in unended for trial in trials):
-        return "finished"
+    if studies.is_done(study) and not any(trial.state in ("running", "interrupted") for trial in trials):
+        return "finished"  # a limit of time leaves waiting trials
     if stopping:
         return "stopped"
-    ended = [trial for trial in trials if trial.state not in unended]
+    ended = [trial for trial in trials if trial.state in _ENDED]
     return "failed" if ended and all(trial.state == "failed" for trial in ended) else "interrupted"
 
 

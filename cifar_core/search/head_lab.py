@@ -202,12 +202,8 @@ def _read(path: Path) -> Result | None:
     whole = [row for row in rows if isinstance(row, dict) and all(_is_figure(k, row.get(k)) for k in _FIGURES)]
     if saved.get("state") == "done" and not whole:  # written by a version without cross-entropy: train again
         return None
-    state, message, seconds = (
-        str(saved.get("state")),
-        str(saved.get("message", "")),
-        records.amount(saved.get("seconds")),
-    )
-    return Result(state, whole, [*map(int, predicted)], message, seconds or 0.0)
+    message, seconds = str(saved.get("message", "")), records.amount(saved.get("seconds")) or 0.0
+    return Result(str(saved.get("state")), whole, [*map(int, predicted)], message, seconds)
 
 
 def _is_figure(name: str, value: Any) -> bool:

@@ -44,7 +44,8 @@ class Range:
             raise SweepError(f"A search cannot vary {quoted(str(self.knob))}, expected one of {known}.")
         knob = KNOBS[self.knob]
         if self.choices:
-            object.__setattr__(self, "choices", tuple(dict.fromkeys(map(knob.check, self.choices))))
+            choices = (rounded(self.knob, knob.check(choice)) for choice in self.choices)  # as the values of trials are
+            object.__setattr__(self, "choices", tuple(dict.fromkeys(choices)))
             return
         if knob.choices:
             some = ", ".join(map(str, knob.choices))
@@ -53,7 +54,7 @@ class Range:
         if self.step:
             high = low + math.floor((high - low) / self.step + 1e-9) * self.step
         low = low if low or not knob.log else (knob.high or 0) / 1e4
-        object.__setattr__(self, "low", rounded(self.knob, low))  # as the values of trials are
+        object.__setattr__(self, "low", rounded(self.knob, low))
         object.__setattr__(self, "high", rounded(self.knob, high))
         if not self.low < self.high:
             raise SweepError(f"{knob.label}: received {low:g} to {high:g}, expected a range, low before high.")

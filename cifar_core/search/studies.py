@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +84,9 @@ def names() -> list[str]:
     if storage_url():
         with _storage_errors():
             known = _optuna().get_all_study_names(_storage("any"))
-        return sorted(name for name in known if runs.NAME_PATTERN.fullmatch(name))
-    files = runs.folder_beside_runs("sweeps").glob("*/journal.log")
-    return sorted(path.parent.name for path in files if runs.NAME_PATTERN.fullmatch(path.parent.name))
+    else:
+        known = [file.parent.name for file in runs.folder_beside_runs("sweeps").glob("*/journal.log")]
+    return sorted(filter(runs.NAME_PATTERN.fullmatch, known))
 
 
 def stamp(name: str) -> tuple[int, int]:
@@ -154,7 +154,7 @@ def restore(name: str) -> None:
     if not (_deleted(name) / "journal.log").exists():
         raise SweepError(f"There is no deleted search {name}; those in a database are deleted permanently.")
     if not is_restorable(name):
-        raise SweepError(f"There is a search {name} again; delete it to restore the deleted one.")
+        raise SweepError(f"There is a search {name} again; move {folder(name)} away to restore the deleted one.")
     with _storage_errors():
         _deleted(name).rename(folder(name))
 
@@ -233,25 +233,33 @@ def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
     """
     goal, begun = goal_of(study), counted(study.get_trials(deepcopy=False))
     most_seconds = max(goal.seconds or 0.0, _seconds(begun)) + seconds if seconds else None
-    before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: only a time limit
-    goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
+    goal = Goal(_wanted(goal, len(begun)) + trials if trials else MOST_TRIALS, most_seconds)
     with _storage_errors():
         study.set_user_attr(_GOAL, asdict(goal))
     return goal
 
 
 def repeat(study: Study, seeds: int = 1) -> None:
-    """Queue all cells of a grid for each of `seeds` new seeds. Raises SweepError if the sweep is not a grid."""
+    """Queue all cells of a grid for each of `seeds` new seeds, and remove a limit of time.
+
+    Raises SweepError if the sweep is not a grid, or would have more than MOST_TRIALS trials.
+    """
     plan, goal = plan_of(study), goal_of(study)
     if not plan.grid or not 1 <= seeds <= 20:
         raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
     with _storage_errors():
-        used = (t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False))
-        first = max(used, default=0) + 1
+        trials, cells = study.get_trials(deepcopy=False), plan.cells()
+        goal = Goal(_wanted(goal, len(trials) - len(uncounted(trials))) + seeds * len(cells))
+        first = max((t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in trials), default=0) + 1
         for seed in range(first, first + seeds):
-            for cell in plan.cells():
+            for cell in cells:
                 study.enqueue_trial({**cell, "seed": seed})
-        study.set_user_attr(_GOAL, asdict(replace(goal, trials=goal.trials + seeds * len(plan.cells()))))
+        study.set_user_attr(_GOAL, asdict(goal))
+
+
+def _wanted(goal: Goal, known: int) -> int:
+    """Return the number of trials that `goal` wants; with only a limit of time, the number of `known` ones."""
+    return known if goal.trials == MOST_TRIALS else max(goal.trials, known)
 
 
 def ask_to_stop(study: Study, stop: bool) -> None:

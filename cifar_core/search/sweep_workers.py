@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import math
-import shutil
 import subprocess
 
 import psutil
@@ -37,26 +36,26 @@ def resume(name: str, workers: int | None = None) -> None:
     study = studies.open_checked(name)
     if living_workers(name):
         raise SweepError(f"Search {name} is running; only one that has ended can be resumed.")
-    waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-    if studies.is_done(study) and not waiting:
+    interrupted = any(trial.state.name == "RUNNING" for trial in study.get_trials(deepcopy=False))
+    if studies.is_done(study) and not interrupted:
         raise SweepError(f"Search {name} is done; extend it by some trials or minutes.")
     start_workers(name, workers)
 
 
-def extend(name: str, trials: int = 0, minutes: float = 0.0) -> None:
-    """Extend a sweep by trials or minutes of training; start a worker if none is running. Raises SweepError."""
+def extend(name: str, trials: int = 0, minutes: float = 0.0, workers: int | None = None) -> None:
+    """Extend a sweep by trials or minutes of training; start workers if none is running. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A search is extended by trials or minutes; received {trials} and {minutes:g}.")
     studies.extend(studies.open_checked(name), trials, minutes * 60)
     if not living_workers(name):
-        start_workers(name)
+        start_workers(name, workers)
 
 
-def repeat(name: str, seeds: int = 1) -> None:
-    """Train all cells of a grid with more seeds; start a worker if none is running. Raises SweepError."""
+def repeat(name: str, seeds: int = 1, workers: int | None = None) -> None:
+    """Train all cells of a grid with more seeds; start workers if none is running. Raises SweepError."""
     studies.repeat(studies.open_checked(name), seeds)
     if not living_workers(name):
-        start_workers(name)
+        start_workers(name, workers)
 
 
 def start_workers(name: str, workers: int | None = None) -> None:
@@ -105,13 +104,9 @@ def living_workers(name: str) -> list[int]:
 
 def gpus() -> list[int]:
     """Return the numbers of this machine's NVIDIA GPUs; empty without nvidia-smi."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        answer = subprocess.run(
-            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
-        )
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
         return [int(line) for line in answer.stdout.split()]
     return []
 

@@ -86,9 +86,9 @@ class Project(msgspec.Struct):
         return [label.name for label in self.classes]
 
     @property
-    def count(self) -> int:
-        """The number of pictures."""
-        return sum(len(label.samples) for label in self.classes)
+    def samples(self) -> list[Sample]:
+        """The pictures of all classes, in order."""
+        return [sample for label in self.classes for sample in label.samples]
 
     def label(self, name: str) -> Label:
         """Return class `name`; add it if it is missing. Raises ProjectError for the 21st class."""
@@ -155,11 +155,11 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
             for one in packed:
                 for setting in SETTINGS:
                     setattr(project, setting, getattr(one, setting))
-            if not project.count:
+            if not project.samples:
                 nothing = "No picture is in a folder of its class, so no picture is added."
                 raise ProjectError(" ".join([nothing, *problems[:1]]))
     except CifarError:
-        delete(name)
+        shutil.rmtree(folder(name), ignore_errors=True)  # not `delete`: a deleted project of this name stays
         raise
     return name, problems
 
@@ -195,15 +195,22 @@ def stamp(name: str) -> int:
 
 @contextmanager
 def changed(name: str) -> Iterator[Project]:
-    """Lock the project, yield it for changes and write it at the end. Raises ProjectError."""
+    """Lock the project, yield it for changes, write it, and delete pictures that no class has any more.
+
+    Raises ProjectError.
+    """
     place = folder(name)
-    project = load(name)  # raises if it does not exist
+    load(name)  # raises if it does not exist
     try:
         with machine.hold_lock(place / "lock", 5):
             project = load(name)
+            before = {sample.key for sample in project.samples}
             yield project
             project.__post_init__()
             records.write_json(place / "classes.json", msgspec.to_builtins(project))
+            for key in before - {sample.key for sample in project.samples}:
+                with suppress(OSError):
+                    (place / "pictures" / f"{key}.jpg").unlink()
     except Timeout:
         raise ProjectError(f"Project {name} is being changed elsewhere; try again.") from None
     except (OSError, ValueError) as error:
@@ -223,6 +230,8 @@ def delete(name: str) -> None:
 def restore(name: str) -> None:
     """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
+    if place.exists():
+        raise ProjectError(f"There is a project {name} again; move {place} away to restore the deleted one.")
     with os_errors_as(ProjectError, f"Project {name} could not be restored"):
         _deleted(name).rename(place)
 
@@ -256,24 +265,21 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
     """
     runs.check_disk()
     place = folder(name) / "pictures"
-    problems, samples, again = list[str](), list[tuple[str, Sample]](), 0
-    room = MOST_PICTURES - load(name).count
+    problems, squares, again = list[str](), list[tuple[str, Sample, bytes]](), 0
+    room = MOST_PICTURES - len(load(name).samples)
     for label, picture in pictures:
-        if len(samples) >= room:
+        if len(squares) >= room:
             problems.append(f"A project has {MOST_PICTURES:,} pictures at most; the rest is left out.")
             break
         try:
             content = _square(picture.image)
             key, shot = hashlib.sha256(content).hexdigest()[:16], _BURST.search(picture.name.rpartition("/")[2])
-            samples.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
+            squares.append((class_name(label), Sample(key, int(shot[1]) if shot else 0), content))
         except CifarError as error:
             problems.append(str(error))
-            continue
-        with os_errors_as(ProjectError, f"{place} cannot be written"):
-            (place / f"{key}.jpg").write_bytes(content)
     with changed(name) as project:
-        number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
-        for label, sample in samples:
+        number = 1 + max((sample.burst for sample in project.samples), default=0)
+        for label, sample, content in squares:
             try:
                 known = project.label(label).samples
             except ProjectError as error:
@@ -282,6 +288,7 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
             if any(sample.key == one.key for one in known):
                 again += 1
             else:
+                (place / f"{sample.key}.jpg").write_bytes(content)
                 known.append(Sample(sample.key, number) if burst else sample)
     if again:
         problems.append(f"Pictures that were in the class already: {again:,}. They count once.")
@@ -289,21 +296,13 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
 
 
 def remove(name: str, label: str, key: str | None = None) -> None:
-    """Remove picture `key` from class `label`, or the class if `key` is None. Raises ProjectError.
-
-    Files of pictures that are in no class are deleted.
-    """
+    """Remove picture `key` from class `label`, or the class if `key` is None. Raises ProjectError."""
     with changed(name) as project:
         match = project.classes[project.position(label)]
-        removed = {sample.key for sample in match.samples if key in (None, sample.key)}
         if key is None:
             project.classes.remove(match)
         else:
             match.samples = [sample for sample in match.samples if sample.key != key]
-        remaining = {sample.key for other in project.classes for sample in other.samples}
-    for unused in removed - remaining:
-        with suppress(OSError):
-            (folder(name) / "pictures" / f"{unused}.jpg").unlink()
 
 
 def put_back(name: str, label: str, number: int, samples: Mapping[Sample, bytes]) -> None:

@@ -28,9 +28,8 @@ def section(result: Assessment, split: str, number: int) -> None:
     formatting.text(
         "What each phase contributed. *Head epochs* and *Fine-tuning epochs* on Train set how long each lasts."
     )
-    for sentence in (*result.sentences, result.gap):
-        if sentence:
-            formatting.text(f"- {formatting.plain(sentence)}")
+    for sentence in result.sentences:
+        formatting.text(f"- {formatting.plain(sentence)}")
     curves = comparison.curves_of(listing.row(run))
     with st.grid(2, min_column_width=340):
         for metric in ("accuracy", "loss"):

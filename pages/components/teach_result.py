@@ -127,7 +127,7 @@ def _set(name: str, setting: str) -> None:
 
 def tried(fitted: Model) -> None:
     """Show the time of the fit, and the accuracy of all settings tried on these pictures."""
-    pictures = tuple(sample.key for label in fitted.project.classes for sample in label.samples)
+    pictures = tuple(sample.key for sample in fitted.project.samples)
     if st.session_state.get("teach_tried_settings", (None,))[0] != pictures:
         st.session_state["teach_tried_settings"] = pictures, {}
     known = st.session_state["teach_tried_settings"][1]

@@ -188,4 +188,4 @@ def test_a_square_of_ones_own_is_looked_at(cat, calibrated, capsys) -> None:
 @pytest.mark.parametrize("words", [("--crop", "1,2"), ("--crop", "a,b,c"), ("--nearest", "0"), ("--nearest", "x")])
 def test_words_that_make_no_sense_are_one_line(cat, finished, capsys, words) -> None:
     code, said = predict_json(capsys, cat, "--run", finished.id, *words)
-    assert code == 2 and said.count("\n") == 1
+    assert code == 2 and said.count("\n") == 1 and "expected" in said

@@ -231,6 +231,21 @@ def test_a_loss_that_is_no_number_blames_the_rate_of_its_phase(error: str, rows:
     assert (finding.rule, finding.steps[0].knob) == ("not_a_number", knob)
 
 
+def test_early_stopping_is_not_blamed_for_the_end_of_a_run_that_was_stopped() -> None:
+    kept = recorded("impatient")
+    assert "impatient" in examined("impatient")
+    assert "impatient" not in examined("impatient", result={})
+    both = [*kept["rows"], *epochs("fine_tune", [0.9], 4)]
+    config = TrainConfig.from_dict(kept["config"])
+    assert "impatient" in {finding.rule for finding in diagnosis.diagnose_rows(config, both)}
+
+
+@pytest.mark.parametrize(("weights", "expected"), [("auto", True), ("imagenet", True), ("random", False)])
+def test_the_pixel_range_is_wrong_for_imagenet_weights_only_also_before_the_end(weights: str, expected: bool) -> None:
+    found = rules(epochs("head", [0.5, 0.6], 2), scaling="zero_to_one", weights=weights)
+    assert ("wrong_pixel_range" in found) == expected
+
+
 def test_without_an_epoch_there_is_nothing_to_say() -> None:
     assert diagnosis.diagnose_rows(TrainConfig(), []) == []
     assert diagnosis.diagnose_rows(TrainConfig(), [{"kind": "epoch", "phase": "head", "epoch": "x"}], {"a": 1}) == []

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import math
 import zipfile
+
+import pytest
 
 from cifar_core.export.metrics import to_csv, to_json, to_tensorboard
 
@@ -23,6 +26,14 @@ def test_json_has_all_that_is_known(finished_run) -> None:
     assert found["config"] == finished_run.config.to_dict()
     assert found["result"]["best_epoch"] == 2
     assert len(found["rows"]) == 8
+
+
+def test_a_loss_that_is_no_number_leaves_the_json_readable(finished_run) -> None:
+    rows = finished_run.metrics()
+    rows[1]["validation_loss"] = math.nan
+    (finished_run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = json.loads(to_json(finished_run), parse_constant=pytest.fail)
+    assert found["rows"][1]["validation_loss"] is None
 
 
 def test_tensorboard_s_reader_reads_the_event_files(finished_run, tmp_path) -> None:

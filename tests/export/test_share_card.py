@@ -25,13 +25,21 @@ def watched(run, moments=(0, 0.5, 1)):
 
 @pytest.mark.parametrize("watches", [True, False])
 def test_the_card_is_a_png_whether_or_not_pictures_were_watched(finished_run, small_data, watches, monkeypatch):
-    monkeypatch.setattr(report.predictions, "dataset_of", lambda run: cifar10.load("generated"))
+    images = cifar10.load("generated").test_images
+    monkeypatch.setattr(report.predictions, "images_of", lambda run, evaluation, split: images)
     if watches:
         watched(finished_run)
     image = Image.open(io.BytesIO(report.card(finished_run)))
     assert (image.format, image.size) == ("PNG", report.CARD_SIZE)
     pictures = np.asarray(image.convert("L"))[420:570, 48:216]
     assert pictures.std() > 1 or (watches and abs(int(pictures[0, 0]) - 200) <= 1)
+
+
+def test_the_card_shows_no_pictures_of_other_labels(finished_run, small_data, monkeypatch):
+    """An imported run may name the images on this machine, and have other predictions."""
+    monkeypatch.setattr(report.predictions, "dataset_of", lambda run: cifar10.load("generated"))
+    image = Image.open(io.BytesIO(report.card(finished_run)))
+    assert np.asarray(image.convert("L"))[420:570].std() == 0
 
 
 def test_the_animation_moves_from_the_first_recorded_moment_to_the_last(finished_run):
@@ -42,6 +50,13 @@ def test_the_animation_moves_from_the_first_recorded_moment_to_the_last(finished
     assert len(frames) == 2 * 4 + 1
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 100
     assert image.info["loop"] == 0
+
+
+def test_the_animation_of_a_long_run_has_no_more_frames_and_the_same_ends(finished_run):
+    """One of 200 epochs took 1.7 GB and minutes."""
+    watched(finished_run, np.linspace(0, 1, 200).tolist())
+    moments = report._moments(pins.watch(finished_run).watched)
+    assert (len(moments), moments[0], moments[-1]) == (150, 0, 1)
 
 
 def test_a_run_that_watched_nothing_has_no_animation(finished_run):

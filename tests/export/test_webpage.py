@@ -13,7 +13,7 @@ from real_browser import NEEDS_CHROMIUM, opened_tab
 
 from cifar_core.data import cifar10
 from cifar_core.evaluation import predictions
-from cifar_core.export import bundle, exports, webpage
+from cifar_core.export import bundle, webpage
 from cifar_core.inference import calibration, classifier, decoding, model_file, pictures
 from cifar_core.network import litert_format
 from cifar_core.runs import labels
@@ -55,7 +55,7 @@ def page(finished_run, chromium: Any, tmp_path: Path) -> Iterator[Any]:
 @NEEDS_CHROMIUM
 def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
     images, _ = cifar10.samples(200, "generated", test=True)
-    expected = exports.litert_answers(litert_format.probabilities_only(model_file.read(finished_run)))(images)
+    expected = model_file.opened(litert_format.probabilities_only(model_file.read(finished_run)))(images)
     ask = "images => classify(images.map(one => Uint8Array.from(one))).then(all => all.map(one => [...one]))"
     found = np.array(page.evaluate(ask, images.reshape(200, -1).tolist()))
     assert np.abs(found - expected).max() < 2e-3  # what the page says

@@ -31,6 +31,13 @@ def test_a_run_without_pins_has_none(run):
     assert pins.watch(run).watched == ()
 
 
+def test_rows_beyond_those_of_a_run_are_not_read(run):
+    """Pages draw a frame for each of them."""
+    pins.save(run, [pin()])
+    (run.path / pins.PROBES).write_text("".join(probe("head", number, (pin(), 0.5)) for number in range(1_500)))
+    assert len(pins.watch(run).watched[0].epochs) == 1_000
+
+
 def test_there_is_room_for_six_and_each_picture_once(run):
     chosen: list[Pin] = []
     for seed in range(pins.MOST):

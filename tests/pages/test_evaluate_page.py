@@ -297,8 +297,8 @@ def test_robustness_of_several_runs_is_compared(run, model):
 def test_the_story_tells_phases_and_the_gap_and_says_what_is_not_known(run):
     app = open_app(EVALUATE, story="true")
     known = assessment.assess(run)
-    head, fine_tuning = known.sentences
-    for sentence in (head, fine_tuning, known.gap):
+    head, fine_tuning, gap = known.sentences
+    for sentence in (head, fine_tuning, gap):
         assert sentence and formatting.plain(sentence) in texts(app.markdown)
     assert {"story_accuracy0", "story_loss0"} <= charts_of(app).keys()
     assert "is unknown" in texts(app.caption)

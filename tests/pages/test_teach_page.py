@@ -93,7 +93,7 @@ def test_what_a_browser_sends_otherwise_does_nothing(kinds, sent):
     for event in ("frames", "remove"):
         app = trigger(app, "teach_kinds_0_pictures", event, sent)
         app = trigger(app, "teach_live", event, sent)
-    assert projects.load(kinds).count == 20
+    assert len(projects.load(kinds).samples) == 20
 
 
 def test_a_live_frame_is_answered_and_asks_for_the_next(kinds):
@@ -110,14 +110,14 @@ def test_a_photo_that_was_tried_is_added_to_a_class(kinds):
     nearest = tiles_of(app, "teach_nearest")[0]  # itself, as JPEG
     assert nearest["title"] == "stripes" and float(nearest["note"]) < 0.1
     sound(button(app, "teach_add_to_0_1").click().run())
-    assert "in the class already" in texts(app.warning) and projects.load(kinds).count == 21
+    assert "in the class already" in texts(app.warning) and len(projects.load(kinds).samples) == 21
 
 
 def test_a_zip_makes_a_project_and_a_hostile_one_a_sentence(kinds):
     app = open_app(TEACH)
     good = {f"{kind}/{n}.png": png(drawn(kind, n)) for kind in ("stripes", "spots") for n in range(3)}
     app = put(app, "teach_import", mine__zip=zipped(good | {"../1.png": png(drawn("spots", 9))}))
-    assert app.selectbox(key="project").value == "mine" and projects.load("mine").count == 6
+    assert app.selectbox(key="project").value == "mine" and len(projects.load("mine").samples) == 6
     assert "1.png" in texts(app.warning).replace("\\", "")
     for content in (b"", b"PK\3\4", zipped({"a.png": png(drawn("spots", 1))})):
         app = put(app, "teach_import", bad__zip=content)

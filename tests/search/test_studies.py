@@ -11,7 +11,7 @@ from filelock import FileLock
 from cifar_core import runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import ConfigError, SweepError
-from cifar_core.search import findings, space, studies
+from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, Range
 from cifar_core.untrusted import quoted
 
@@ -258,6 +258,49 @@ def test_a_grid_has_a_cell_for_each_combination_and_seeds_can_be_added(tiny_conf
     assert findings.find("grid").state == "finished"
 
 
+@pytest.fixture
+def over(tiny_config: TrainConfig) -> optuna.Study:
+    """A grid of two cells whose limit of time the first has used up."""
+    plan = Plan(tiny_config, (space.parse_range("dropout=0.12345,0.5"),), grid=True)
+    studies.create("grid", plan, Goal(2, 50.0))
+    study = studies.open_study("grid")
+    trial = study.ask()
+    assert plan.config(trial).dropout == 0.1235
+    trial.set_user_attr("accuracy", 0.5)
+    trial.set_user_attr("seconds", 60.0)
+    study.tell(trial, 0.5)
+    return study
+
+
+def test_a_grid_whose_time_is_over_is_finished_although_cells_wait(over: optuna.Study) -> None:
+    assert findings.find("grid").state == "finished"
+    with pytest.raises(SweepError, match="extend"):
+        sweep_workers.resume("grid")
+
+
+def test_values_of_many_digits_have_a_cell(over: optuna.Study) -> None:
+    assert [(dict(cell.values), cell.accuracies) for cell in findings.find("grid").cells()] == [
+        ({"dropout": 0.1235}, [0.5]),
+        ({"dropout": 0.5}, []),
+    ]
+
+
+def test_a_repeated_grid_has_no_limit_of_time(over: optuna.Study) -> None:
+    studies.repeat(over)
+    assert studies.goal_of(over) == Goal(4)
+    studies.extend(over, seconds=30)
+    studies.repeat(over)
+    assert studies.goal_of(over) == Goal(6)
+    assert len(over.get_trials()) == 6
+
+
+def test_a_grid_repeated_too_often_queues_nothing(over: optuna.Study) -> None:
+    over.set_user_attr("goal", {"trials": 9_990, "seconds": None})
+    with pytest.raises(SweepError, match="10,000"):
+        studies.repeat(over, 20)
+    assert len(over.get_trials()) == 2
+
+
 def test_a_grid_of_ranges_or_with_too_many_cells_is_refused(tiny_config: TrainConfig) -> None:
     with pytest.raises(SweepError, match="grid"):
         Plan(tiny_config, (space.table_range("dropout"),), grid=True)
@@ -290,7 +333,7 @@ def test_a_deleted_sweep_comes_back_unless_its_name_is_taken(tiny_config: TrainC
     studies.create("one", plan, Goal(4))
     assert studies.identity("one") != first
     assert not studies.is_restorable("one")
-    with pytest.raises(SweepError, match="There is a search one again"):
+    with pytest.raises(SweepError, match="There is a search one again; move"):
         studies.restore("one")
     studies.delete("one")
     studies.restore("one")

@@ -45,6 +45,9 @@ def test_a_sweep_gets_a_worker_on_each_card(
     plan = Plan(tiny_config, (space.parse_range("dropout=0:0.5"),))
     sweep_workers.start("one", plan, Goal(3), workers)
     assert spawned == cards
+    spawned.clear()
+    sweep_workers.extend("one", trials=2, workers=workers)
+    assert spawned == cards
 
 
 def test_a_sweep_without_room_on_the_disk_is_not_begun(

@@ -90,6 +90,18 @@ def test_a_project_that_cannot_be_filled_is_not_kept(monkeypatch):
     assert projects.names() == []
 
 
+def test_a_project_that_cannot_be_filled_replaces_no_deleted_one(two_kinds, tmp_path):
+    projects.delete(two_kinds)
+    with pytest.raises(ProjectError, match="No picture"):
+        projects.make(two_kinds, [("notes.txt", b"none")])
+    projects.create(two_kinds)
+    with pytest.raises(ProjectError, match="again; move"):
+        projects.restore(two_kinds)
+    projects.folder(two_kinds).rename(tmp_path / "away")
+    projects.restore(two_kinds)
+    assert counts(two_kinds) == {"stripes": 12, "spots": 12}
+
+
 def test_a_picture_that_was_added_again_is_put_back_once(two_kinds):
     first = projects.load(two_kinds).classes[0].samples[0]
     projects.put_back(two_kinds, "stripes", 0, {first: projects.content(two_kinds, first.key)})
@@ -127,7 +139,7 @@ def test_more_classes_and_pictures_than_there_may_be_are_said_once(monkeypatch):
     monkeypatch.setattr(projects, "MOST_PICTURES", 22)
     again = [("class 0", Picture("a.png", drawn("stripes", n))) for n in range(5)]
     assert len(projects.add("new", again)) == 1
-    assert projects.load("new").count == 22
+    assert len(projects.load("new").samples) == 22
 
 
 def test_the_same_picture_twice_is_one_and_in_two_classes_two(two_kinds):
@@ -148,6 +160,24 @@ def test_the_file_of_a_removed_picture_is_deleted_unless_another_class_has_it(tw
     projects.remove(two_kinds, "stripes")
     assert files() == {sample.key for sample in projects.load(two_kinds).classes[0].samples}
     assert shared in files()
+
+
+def test_a_picture_that_is_removed_while_it_is_added_again_has_its_file(two_kinds):
+    key = projects.load(two_kinds).classes[0].samples[0].key
+
+    def pictures():
+        yield "stripes", Picture("a.png", drawn("stripes", 0))
+        projects.remove(two_kinds, "stripes", key)
+
+    assert projects.add(two_kinds, pictures()) == []
+    assert counts(two_kinds) == {"stripes": 12, "spots": 12}
+    assert projects.content(two_kinds, key)
+
+
+def test_a_picture_of_a_class_too_many_leaves_no_file(two_kinds, monkeypatch):
+    monkeypatch.setattr(projects, "MOST_CLASSES", 2)
+    assert "left out" in projects.add(two_kinds, [("third", Picture("a.png", drawn("spots", 99)))])[0]
+    assert len(list((projects.folder(two_kinds) / "pictures").iterdir())) == 24
 
 
 def test_remove_rename_delete_and_restore(two_kinds):
@@ -215,7 +245,7 @@ def test_changed_bytes_of_a_project_are_read_or_refused_in_a_sentence(two_kinds)
             content[place] = rng.integers(0, 256)
         path.write_bytes(content)
         try:
-            assert projects.load(two_kinds).count <= 24
+            assert len(projects.load(two_kinds).samples) <= 24
         except ProjectError:
             continue
 
@@ -248,4 +278,4 @@ def test_a_thousand_pictures_take_seconds():
     start = time.monotonic()
     assert projects.add("many", projects.by_folder(files)) == []
     assert time.monotonic() - start < 60
-    assert projects.load("many").count == 1_000
+    assert len(projects.load("many").samples) == 1_000
