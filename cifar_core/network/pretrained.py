@@ -59,13 +59,11 @@ def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
 
 def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
     """Return why `choice` is not available on this machine, or None if it is. Does not download."""
-    no_imagenet = None
-    if not _is_weights_file(imagenet_path(alpha, image_size)) and not download.answers(URL):
-        no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
-    no_bundled = None if bundled_path(alpha).exists() else f"no bundled model of width {alpha:g} ships with this app"
-    if choice == "auto" and alpha > 1:
-        return no_imagenet if no_bundled else None
-    return {"imagenet": no_imagenet, "bundled": no_bundled}.get(choice)
+    if choice == "imagenet" and not (_is_weights_file(imagenet_path(alpha, image_size)) or download.answers(URL)):
+        return "its ImageNet weights are not on this machine and cannot be downloaded now"
+    if choice == "bundled" and not bundled_path(alpha).exists():
+        return f"no bundled model of width {alpha:g} ships with this app"
+    return None
 
 
 def expected_kind(choice: str, alpha: float, image_size: int) -> str:
