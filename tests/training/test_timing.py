@@ -66,9 +66,17 @@ def test_it_computes_with_the_threads_of_a_training_and_knows_how_long_it_waited
         monkeypatch.delenv(name)
     found: list[float] = []
     monkeypatch.setattr(timing, "measured", lambda config, waited: found.append(waited) or {})
-    with FileLock(runs.runs_dir() / worker.SLOT) as slot:
-        threading.Timer(0.5, lambda: slot.release(force=True)).start()
-        time.sleep(0.1)
-        assert timing.main(json.dumps(SMALL.to_dict())) == 0
+    held = threading.Event()
+
+    def train() -> None:
+        with FileLock(runs.runs_dir() / worker.SLOT):
+            held.set()
+            time.sleep(0.5)
+
+    training = threading.Thread(target=train)
+    training.start()
+    held.wait()
+    assert timing.main(json.dumps(SMALL.to_dict())) == 0
+    training.join()
     assert os.environ["TF_NUM_INTEROP_THREADS"] == str(hardware.pieces())
     assert 0.2 < found[0] < 60
