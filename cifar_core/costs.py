@@ -20,7 +20,6 @@ from typing import Annotated, Any
 
 import msgspec
 import psutil
-from filelock import Timeout
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
@@ -160,15 +159,12 @@ def record(config: TrainConfig, measured: Mapping[str, float]) -> None:
     -> bytes. Does nothing if the cache cannot be written.
     """
     path = cifar10.cache_dir() / "costs.json"
-    try:
-        with machine.hold_lock(path.with_suffix(".lock"), 5):
-            known = _load()
-            for stage, value in measured.items():
-                key = _key(stage, config)
-                known[key] = [*known.get(key, []), value][-_MEASUREMENTS:]
-            write_json(path, known)
-    except (OSError, Timeout):
-        pass
+    with suppress(OSError), machine.hold_lock(path.with_suffix(".lock"), 5):
+        known = _load()
+        for stage, value in measured.items():
+            key = _key(stage, config)
+            known[key] = [*known.get(key, []), value][-_MEASUREMENTS:]
+        write_json(path, known)
 
 
 def peak_memory_bytes() -> int:

@@ -36,7 +36,7 @@ class Check(NamedTuple):
 
 def checks() -> list[Check]:
     """Run all checks and return their results in a fixed order. Waits some seconds for hosts that do not answer."""
-    return [_check(look.__name__.strip("_"), look) for look in _CHECKS]
+    return [_check(look.__name__.strip("_"), look) for look in (*_THIS_MACHINE, *_ITS_SURROUNDINGS)]
 
 
 def _check(name: str, look: Callable[[], _Found]) -> Check:
@@ -152,7 +152,5 @@ def _gb(count: float) -> str:
     return f"{count / 1e9:,.1f} GB".replace(".0 GB", " GB")
 
 
-_CHECKS = (
-    *(_versions, _processors, _memory, _runs, _cache, _permissions),
-    *(_images, _weights, _gpu, _network, _database, _login),
-)
+_THIS_MACHINE = (_versions, _processors, _memory, _runs, _cache, _permissions)
+_ITS_SURROUNDINGS = (_images, _weights, _gpu, _network, _database, _login)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cifar_core.errors import CifarError
 
@@ -194,7 +194,8 @@ def _processor() -> str:
 def hold_lock(path: Path, seconds: float = 1.0) -> AbstractContextManager[object]:
     """Acquire the lock file `path` and return its context; the system releases it even if the process is killed.
 
-    Raises filelock.Timeout if another process holds it for `seconds`; `is_locked` holds it for a few microseconds.
+    Raises filelock.Timeout, an OSError, if another process holds it for `seconds`; `is_locked` holds it for a few
+    microseconds.
     """
     return FileLock(path).acquire(timeout=seconds, poll_interval=0.005)
 
@@ -211,7 +212,5 @@ def is_locked(path: Path) -> bool:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except Timeout:
-        return True
-    except OSError:
+    except OSError:  # such as Timeout
         return path.exists()  # it may have been deleted meanwhile

@@ -65,7 +65,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Source:
-    """Location of a data set: an archive, or a folder with `files`.
+    """Location of a data set: an archive, which is then the only one of `files`, or a folder with `files`.
 
     `stamp` and `changed` change with the files, so that loaded data is never stale.
     """
@@ -75,11 +75,6 @@ class _Source:
     files: tuple[Path, ...] = field(repr=False, default=())
     stamp: tuple[tuple[int, int], ...] = ()
     changed: int = field(repr=False, default=0)
-
-    @property
-    def is_archive(self) -> bool:
-        """Whether `path` is an archive."""
-        return self.files == (self.path,)
 
     @property
     def where(self) -> str:
@@ -274,7 +269,8 @@ def _dataset(source: _Source, arrays: Arrays) -> Dataset:
 def _read(source: _Source, progress: machine.Progress) -> Arrays:
     if source.name == "generated":
         return _drawn(source.path, progress)
-    return batch_files.to_arrays(_unpacked(source) if source.is_archive else batch_files.read(source.files))
+    is_archive = source.files == (source.path,)
+    return batch_files.to_arrays(_unpacked(source) if is_archive else batch_files.read(source.files))
 
 
 def _fingerprint(arrays: Arrays) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cifar_core import machine, runs
 from cifar_core.data.cifar10 import cache_dir
@@ -179,7 +179,7 @@ def _remove(path: Path) -> bool:
     try:
         with machine.hold_lock(path / "lock", 0.1):
             removed = path.rename(path.with_name(f".removed-{path.name}-{time.time_ns()}"))
-    except (Timeout, OSError):
+    except OSError:
         return False
     shutil.rmtree(removed, ignore_errors=True)
     return True

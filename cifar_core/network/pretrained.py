@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,11 +185,9 @@ def _download_or_wait(path: Path, alpha: float) -> None:
 
 def _is_weights_file(path: Path) -> bool:
     """Return whether `path` has the signature of an HDF5 file."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_HDF5)) == _HDF5
-    except OSError:
-        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+    return False
 
 
 def _bundled(alpha: float) -> Weights:
