@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
 
 from cifar_core import bench_browser, costs, jobs, machine
@@ -88,7 +89,7 @@ def conditions() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         **{name: about[name] for name in ("processor", "cores", "python", "packages")},
         "memory_gib": round(about["memory_bytes"] / 2**30),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": round(psutil.getloadavg()[0], 2),  # also on Windows
     }
 
 
@@ -129,24 +130,24 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
         "probe_accuracy": probe["validation_accuracy"],
         "validation_accuracy": run.result["validation_accuracy"],
         "test_accuracy": run.result["test_accuracy"],
-        **_epoch_times(epochs, "epoch_seconds", "elapsed_seconds", before),
+        **_epoch_times(epochs, before),
     }, run
 
 
-def _epoch_times(rows: list[dict[str, Any]], seconds: str, elapsed: str, before: float = 0.0) -> dict[str, Any]:
-    """Return the seconds of each epoch by phase, and the time to GOAL or None; the others name keys of the rows."""
-    good = (before + row[elapsed] for row in rows if row["validation_accuracy"] >= GOAL)
-    times = {phase: [row[seconds] for row in rows if row["phase"] == phase] for phase in PHASES}
+def _epoch_times(epochs: list[dict[str, Any]], before: float = 0.0) -> dict[str, Any]:
+    """Return the seconds of each epoch by phase, and the time to GOAL or None, `before` included."""
+    good = (before + row["elapsed_seconds"] for row in epochs if row["validation_accuracy"] >= GOAL)
+    times = {phase: [row["epoch_seconds"] for row in epochs if row["phase"] == phase] for phase in PHASES}
     return {"epoch_seconds": times, "goal_seconds": next(good, None)}
 
 
 def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
     """Run recipe.py in a separate process and return its times."""
     plan = {"config": config.to_dict(), "limit_seconds": limit_seconds}
-    printed = _python(["-m", "cifar_core.training.timing", json.dumps(plan)]).splitlines()
+    printed = _python(["-m", "cifar_core.training.recipe_timing", json.dumps(plan)]).splitlines()
     *epochs, predictions = [json.loads(line) for line in printed if line.startswith('{"what"')]
     return {
-        **_epoch_times(epochs, "seconds", "elapsed"),
+        **_epoch_times(epochs),
         "validation_accuracy": max(row["validation_accuracy"] for row in epochs),
         "images_per_second": predictions["images_per_second"],
         "single_seconds": predictions["single_seconds"],

@@ -12,7 +12,7 @@ import time
 import timeit
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,9 @@ def _wait_for(server: Server) -> None:
 
 def app_answers(address: str) -> bool:
     """Return whether the app at `address` answers."""
-    try:
-        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
-            return True
-    except OSError:
-        return False
+    with suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+        return True
+    return False
 
 
 def measure(finished: Run) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from typing import Annotated, Any
 
 import msgspec
 import psutil
-from filelock import Timeout
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
@@ -160,15 +159,12 @@ def record(config: TrainConfig, measured: Mapping[str, float]) -> None:
     -> bytes. Does nothing if the cache cannot be written.
     """
     path = cifar10.cache_dir() / "costs.json"
-    try:
-        with machine.hold_lock(path.with_suffix(".lock"), 5):
-            known = _load()
-            for stage, value in measured.items():
-                key = _key(stage, config)
-                known[key] = [*known.get(key, []), value][-_MEASUREMENTS:]
-            write_json(path, known)
-    except (OSError, Timeout):
-        pass
+    with suppress(OSError), machine.hold_lock(path.with_suffix(".lock"), 5):
+        known = _load()
+        for stage, value in measured.items():
+            key = _key(stage, config)
+            known[key] = [*known.get(key, []), value][-_MEASUREMENTS:]
+        write_json(path, known)
 
 
 def peak_memory_bytes() -> int:
@@ -296,7 +292,7 @@ class Forecast:
         stage = str(status.get("stage"))
         part = _PART_OF.get(stage, stage)
         spent = _since(status.get("began"), now)
-        share, left = (self._before if part in _BEFORE else self._within)(part, now, status, last or {})
+        share, left = self._progress(part, now, status, last or {})
         place = PARTS.index("start" if part in _BEFORE else part) if part in PARTS else 0
         left += self._pace * sum(seconds for other, seconds in self._expected.items() if PARTS.index(other) > place)
         shares = {other: float(PARTS.index(other) < PARTS.index(part)) for other in self._expected if part in PARTS}
@@ -305,27 +301,25 @@ class Forecast:
             self._done = max(self._done, min(spent / max(spent + left, 1.0), _MOST_DONE))
             return Outlook(shares | {part: share}, self._done, left, self._late)
 
-    def _before(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
-        """Return the completed share of a part before the training, and the seconds until the training begins.
+    def _progress(
+        self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]
+    ) -> tuple[float, float]:
+        """Return the completed share of `part` and its remaining seconds.
 
-        Features are computed while TensorFlow starts, so the expected seconds of both are summed.
+        Features are computed while TensorFlow starts, so these two parts count as one.
         """
-        expected = sum(self._expected.get(other, 0.0) for other in _BEFORE)
-        spent = _since(status.get("began"), now)
-        left, share = _left(expected, spent), spent / max(expected, spent, 1.0)
+        parts, since = (_BEFORE, "began") if part in _BEFORE else ((part,), "updated")
+        expected = sum(self._expected.get(other, 0.0) for other in parts) or 0.1
+        whole, spent = self._pace * expected, _since(status.get(since), now)
+        share, left = min(spent / whole, 0.95), max(whole - spent, _AGAIN * spent)
         if part == "features" and last.get("stage") == part and last.get("total"):
-            share, left = last["done"] / last["total"], max(left, last.get("seconds_left") or 0.0)
-        return min(share, 1.0), left
-
-    def _within(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
-        """Return the completed share of a later part and its remaining seconds."""
-        expected, spent = self._expected.get(part, 0.1), _since(status.get("updated"), now)
+            return min(last["done"] / last["total"], 1.0), max(left, last.get("seconds_left") or 0.0)
         if last.get("phase") != part:
-            return min(spent / (self._pace * expected), 0.95), _left(self._pace * expected, spent)
+            return share, left
         within = last["step"] / last["steps"] if last["kind"] == "step" else 1.0
         share = min((last["epoch"] - 1 + within) / max(self._epochs.get(part, 0), last["epoch"]), 1.0)
         trust, reported = min(share * _TRUSTED, 1.0), last.get("seconds_left")
-        guess = self._pace * expected * (1 - share)
+        guess = whole * (1 - share)
         if reported is None or within < _SETTLED or (last["epoch"] == 1 and spent < _WARM):
             return share, guess
         if trust == 1 and share < 1:
@@ -343,10 +337,6 @@ class Forecast:
         if end <= self._promised:
             self._late = None
         return self._end
-
-
-def _left(expected: float, spent: float) -> float:
-    return max(expected - spent, _AGAIN * spent)
 
 
 def _since(moment: object, now: float) -> float:

@@ -31,7 +31,7 @@ from filelock import Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import CifarError, RunError, sentence
+from cifar_core.errors import CifarError, RunError, os_errors_as, sentence
 from cifar_core.runs import Run, records, trash
 
 RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.shared_queue"
@@ -86,23 +86,19 @@ class Job:
         """Start the process and wait until it works. Return it, or None if one is already running. Raises RunError."""
         if self.is_running:
             return None
-        try:
+        with self._folder_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             before = machine.stamp(self.file(self.record))
             started = detached(self.command, self.file(".log"))
             wait_until(lambda: self.is_running or started.poll() is not None, runs.START_SECONDS)
             if not self.is_running and machine.stamp(self.file(self.record)) == before:
                 self.write("working")  # it has died, or is slow: not before, as others read it
-        except OSError as error:
-            raise self._refused(error) from None
         return started
 
     def ask_to_stop(self) -> None:
         """Request a stop; the process stops at its next `check_stop`. Raises RunError."""
-        try:
+        with self._folder_errors():
             self.file(".stop").touch()
-        except OSError as error:
-            raise self._refused(error) from None
 
     def check_stop(self) -> None:
         """Raise Stopped if a stop was requested."""
@@ -138,7 +134,7 @@ class Job:
         Raises RunError if another process holds the lock or the folder cannot be written; re-raises exceptions of the
         work.
         """
-        try:
+        with self._folder_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             with machine.hold_lock(self.file(".lock")):
                 self.file(".stop").unlink(missing_ok=True)
@@ -153,13 +149,15 @@ class Job:
                     raise
                 if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its result
                     self.write("done")
-        except Timeout:
-            raise RunError(f"{self.title}: another process is already doing this; wait for it, or stop it.") from None
-        except OSError as error:
-            raise self._refused(error) from None
 
-    def _refused(self, error: OSError) -> RunError:
-        return RunError(f"{self.title}: {self.folder} cannot be used ({error.strerror or error}); {self.advice}.")
+    @contextmanager
+    def _folder_errors(self) -> Iterator[None]:
+        with os_errors_as(RunError, f"{self.title}: {self.folder} cannot be used", self.advice):
+            try:
+                yield
+            except Timeout:  # an OSError, too
+                words = "another process is already doing this; wait for it, or stop it"
+                raise RunError(f"{self.title}: {words}.") from None
 
 
 def start_run(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None] | None = None) -> Run:
@@ -195,10 +193,8 @@ def resume_run(run: Run) -> None:
         raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
     _check_queue()
     run.config  # noqa: B018 - raises if the configuration is damaged
-    try:
+    with os_errors_as(RunError, f"Run {run.id} cannot continue", "make its folder writable"):
         (run.path / "stop").unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"Run {run.id} cannot continue ({error.strerror}); make {run.path} writable.") from None
     spawn_worker(run)
 
 
@@ -247,12 +243,8 @@ def spawn_worker(run: Run) -> None:
     """Start the worker of `run` and wait for its first status. Raises RunError if it does not start."""
     file = run.path / "status.json"
     before = machine.stamp(file)
-    try:
+    with os_errors_as(RunError, f"The worker of run {run.id} cannot be started", "make its folder writable and resume"):
         worker = detached([RUN_WORKER, str(run.path.resolve())], run.path / "worker.log")
-    except OSError as error:
-        raise RunError(
-            f"The worker of run {run.id} cannot be started ({error.strerror}); make its folder writable and resume."
-        ) from None
     wait_until(lambda: machine.stamp(file) != before or worker.poll() is not None, runs.START_SECONDS)
     if machine.stamp(file) == before:
         raise RunError(f"The worker of run {run.id} did not start; its output is in {run.path / 'worker.log'}.")

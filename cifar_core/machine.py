@@ -3,14 +3,15 @@
 import os
 import platform
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cifar_core.errors import CifarError
 
@@ -27,8 +28,6 @@ MOST_THREADS = 8
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and both under WSL
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
-
-_LOCK_SECONDS, _LOCK_POLL_SECONDS = 1.0, 0.005
 
 
 def app_dir() -> Path:
@@ -71,7 +70,7 @@ def memory_bytes() -> int:
         int(text)
         for folder in _cgroups("memory")
         for name in ("memory.max", "memory.limit_in_bytes")
-        if (text := _text(folder / name)).isdecimal()
+        if (text := read_text(folder / name)).isdecimal()
     ]
     return min([psutil.virtual_memory().total, *limits])
 
@@ -103,16 +102,28 @@ def stamp(path: str | Path) -> tuple[int, int, int]:
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
+@contextmanager
+def replacing(path: Path, one_writer: bool = False) -> Iterator[Path]:
+    """Yield a temporary path; move the file written there to `path`, or delete it after an exception.
+
+    A reader of `path` sees the old or the new file, never a part. Several threads and processes may write at once.
+    With `one_writer` they may not: the name is then fixed, so that killed processes leave one large file at most.
+    """
+    temporary = path.with_name(f".{path.name}" if one_writer else f".{path.name}.{threading.get_native_id()}")
+    try:
+        yield temporary
+        replace(temporary, path)
+    finally:
+        with suppress(OSError):  # such as a disk that has become read-only, which is the error to report
+            temporary.unlink()
+
+
 def save_arrays(path: Path, **arrays: Any) -> None:
     """Write an .npz file to `path` atomically. Raises OSError."""
     import numpy as np  # most importers of this module do not need it
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, **arrays)
-        replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def describe(packages: Iterable[str]) -> dict[str, Any]:
@@ -139,7 +150,7 @@ def extra(feature: str, packages: str) -> Iterator[None]:
 
 def _cgroups(controller: str) -> Iterator[Path]:
     """Yield the cgroup folders of this process, for cgroup versions 1 and 2; none outside Linux."""
-    for line in _text(_PROC).splitlines():
+    for line in read_text(_PROC).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):
             continue
@@ -150,13 +161,14 @@ def _cgroups(controller: str) -> Iterator[Path]:
 
 def _processor_quota(folder: Path) -> float | None:
     """Return the number of CPU cores that one cgroup allows, or None if unlimited."""
-    quota, period = [*_text(folder / "cpu.max").split(), "", ""][:2]
+    quota, period = [*read_text(folder / "cpu.max").split(), "", ""][:2]
     if not quota:
-        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+        quota, period = read_text(folder / "cpu.cfs_quota_us"), read_text(folder / "cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Return the text of a file without spaces at its ends, or "" if it cannot be read."""
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -174,21 +186,18 @@ def package_version(package: str) -> str:
 
 
 def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+    lines = read_text(Path("/proc/cpuinfo")).splitlines()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor()
 
 
-@contextmanager
-def hold_lock(path: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
-    """Hold the lock file `path`; the system releases it when the process ends, even if it is killed.
+def hold_lock(path: Path, seconds: float = 1.0) -> AbstractContextManager[object]:
+    """Acquire the lock file `path` and return its context; the system releases it even if the process is killed.
 
-    Raises filelock.Timeout if another process holds it for `seconds`; `is_locked` holds it for a few microseconds.
+    Raises filelock.Timeout, an OSError, if another process holds it for `seconds`; `is_locked` holds it for a few
+    microseconds.
     """
-    with FileLock(path).acquire(timeout=seconds, poll_interval=_LOCK_POLL_SECONDS):
-        yield
+    return FileLock(path).acquire(timeout=seconds, poll_interval=0.005)
 
 
 def is_locked(path: Path) -> bool:
@@ -203,7 +212,5 @@ def is_locked(path: Path) -> bool:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except Timeout:
-        return True
-    except OSError:
+    except OSError:  # such as Timeout
         return path.exists()  # it may have been deleted meanwhile

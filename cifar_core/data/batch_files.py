@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cifar_core.data.download import md5_of
-from cifar_core.errors import DataError
+from cifar_core.errors import DataError, os_errors_as
 
 IMAGES_PER_BATCH = 10_000
 RECORD_BYTES = 1 + 3 * 32 * 32
@@ -35,8 +35,8 @@ _READ_LIMIT = 32 << 20  # bytes of a batch; the official ones have 30.73 and 31.
 ARCHIVE_MD5 = {BINARY_ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530", PYTHON_ARCHIVE: "c58f30108f718f92721af3b95e74349a"}
 
 NEXT_STEP = (
-    "Point CIFAR10_DIR to a sound copy of the official archive or of the folder in it, or leave it unset and run "
-    "'python -m cifar_core data download'."
+    "point CIFAR10_DIR to a sound copy of the official archive or of the folder in it, or leave it unset and run "
+    "'python -m cifar_core data download'"
 )
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -74,20 +74,18 @@ def read_archive(path: Path) -> list[np.ndarray]:
     both official archives.
     """
     contents: dict[str, bytes] = {}
-    try:
+    with os_errors_as(DataError, f"{path} cannot be read", NEXT_STEP):
         received = md5_of(path)
         if received not in ARCHIVE_MD5.values():
             expected = " or ".join(ARCHIVE_MD5.values())
             raise DataError(
                 f"{path} is not an official archive of CIFAR-10: MD5 {received}, expected {expected}. If you packed "
-                "it yourself, unpack it and point CIFAR10_DIR to the folder. " + NEXT_STEP
+                f"it yourself, unpack it and point CIFAR10_DIR to the folder; or {NEXT_STEP}."
             )
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 if file := archive.extractfile(member):
                     contents[PurePosixPath(member.name).name] = file.read()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. " + NEXT_STEP) from error
     names = [batch if batch in contents else f"{batch}.bin" for batch in BATCHES]
     return [parse(contents[name], name, f"{path}: {name}") for name in names]
 
@@ -98,12 +96,12 @@ def parse(content: bytes, name: str, where: str) -> np.ndarray:
         content = _unpickled(content, name, where)
     size = IMAGES_PER_BATCH * RECORD_BYTES
     if len(content) != size:
-        raise DataError(f"{where} is not a batch of CIFAR-10: {len(content):,} bytes, expected {size:,}. " + NEXT_STEP)
+        raise DataError(f"{where} is not a batch of CIFAR-10: {len(content):,} bytes, expected {size:,}; {NEXT_STEP}.")
     records = np.frombuffer(content, np.uint8).reshape(IMAGES_PER_BATCH, RECORD_BYTES)
     wrong = np.flatnonzero(records[:, 0] > 9)
     if wrong.size:
         raise DataError(
-            f"{where} is damaged: record {wrong[0]} has label {records[wrong[0], 0]}, expected 0 to 9. " + NEXT_STEP
+            f"{where} is damaged: record {wrong[0]} has label {records[wrong[0], 0]}, expected 0 to 9; {NEXT_STEP}."
         )
     return records
 
@@ -114,7 +112,7 @@ def _unpickled(content: bytes, batch: str, where: str) -> bytes:
     if received != PYTHON_MD5[batch]:
         raise DataError(
             f"{where} is not the official file: MD5 {received}, expected {PYTHON_MD5[batch]}. Python batches are "
-            "pickles, which could run any code, so no others are read. " + NEXT_STEP
+            f"pickles, which could run any code, so no others are read; {NEXT_STEP}."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file refers to NumPy modules of 2009
@@ -144,10 +142,8 @@ def write_binary_folder(batches: Iterable[np.ndarray], folder: Path) -> None:
 
 def _read(path: Path) -> bytes:
     """Return the bytes of `path`, at most `_READ_LIMIT`."""
-    try:
+    with os_errors_as(DataError, f"{path} cannot be read", NEXT_STEP):
         if not path.is_file():  # reading a pipe might never end
-            raise DataError(f"{path} is missing: expected all six batches of CIFAR-10 beside it. " + NEXT_STEP)
+            raise DataError(f"{path} is missing: expected all six batches of CIFAR-10 beside it; {NEXT_STEP}.")
         with path.open("rb") as file:
             return file.read(_READ_LIMIT)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. " + NEXT_STEP) from error

@@ -22,7 +22,7 @@ from cifar_core import machine
 from cifar_core.data import batch_files, synthetic
 from cifar_core.data.batch_files import Arrays
 from cifar_core.data.download import AlreadyRunning, Progress, fetch, is_running, part_bytes
-from cifar_core.errors import ConfigError, DataError
+from cifar_core.errors import ConfigError, DataError, os_errors_as
 from cifar_core.runs import read_json, write_json
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -65,7 +65,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Source:
-    """Location of a data set: an archive, or a folder with `files`.
+    """Location of a data set: an archive, which is then the only one of `files`, or a folder with `files`.
 
     `stamp` and `changed` change with the files, so that loaded data is never stale.
     """
@@ -75,11 +75,6 @@ class _Source:
     files: tuple[Path, ...] = field(repr=False, default=())
     stamp: tuple[tuple[int, int], ...] = ()
     changed: int = field(repr=False, default=0)
-
-    @property
-    def is_archive(self) -> bool:
-        """Whether `path` is an archive."""
-        return self.files == (self.path,)
 
     @property
     def where(self) -> str:
@@ -195,10 +190,7 @@ def shown_label(label: object) -> str:
 
 def drawn_fingerprint() -> str | None:
     """Return the fingerprint of the synthetic images, or None if they are not yet generated."""
-    try:
-        return (_drawn_dir() / "fingerprint").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
+    return machine.read_text(_drawn_dir() / "fingerprint") or None
 
 
 def _drawn_dir() -> Path:
@@ -226,19 +218,17 @@ def _choose(dataset: str) -> tuple[_Source, str]:
         return source, "it is in the app's cache"
     if dataset == "cifar10":
         raise DataError(
-            f"CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and {cache_dir()} does not contain it. "
-            + batch_files.NEXT_STEP
+            f"CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and {cache_dir()} does not contain it; "
+            f"{batch_files.NEXT_STEP}."
         )
     return generated, "CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and it was not downloaded"
 
 
 def _find(place: Path) -> _Source | None:
     """Return CIFAR-10 in any of its formats at or in `place`, or None."""
-    try:
+    with os_errors_as(DataError, f"{place} cannot be read", batch_files.NEXT_STEP):
         files = batch_files.find(place)
         return _source(files) if files else None
-    except OSError as error:
-        raise DataError(f"{place} cannot be read: {error.strerror}. " + batch_files.NEXT_STEP) from error
 
 
 def _source(files: list[Path]) -> _Source:
@@ -255,7 +245,7 @@ def _load(source: _Source, progress: machine.Progress = lambda done, total: None
             try:
                 found = _dataset(source, _read(source, progress))
             except DataError as error:
-                if isinstance(error.__cause__, OSError):
+                if isinstance(error.__context__, OSError):
                     raise  # the next attempt may succeed
                 found = DataError(str(error))  # without the traceback, which would keep the arrays in memory
             _loaded[source.name] = source, found
@@ -279,7 +269,8 @@ def _dataset(source: _Source, arrays: Arrays) -> Dataset:
 def _read(source: _Source, progress: machine.Progress) -> Arrays:
     if source.name == "generated":
         return _drawn(source.path, progress)
-    return batch_files.to_arrays(_unpacked(source) if source.is_archive else batch_files.read(source.files))
+    is_archive = source.files == (source.path,)
+    return batch_files.to_arrays(_unpacked(source) if is_archive else batch_files.read(source.files))
 
 
 def _fingerprint(arrays: Arrays) -> str:

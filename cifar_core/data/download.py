@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from cifar_core import machine
-from cifar_core.errors import CifarError, DataError
+from cifar_core.errors import CifarError, DataError, os_errors_as
 
 if TYPE_CHECKING:
     from requests import Response
@@ -60,24 +60,19 @@ def fetch(
     environment variable that sets the folder of `target`.
     Raises AlreadyRunning, or DataError for any other failure; a damaged part is deleted.
     """
-    part = _beside(target, ".part")
-    try:
+    part, advice = _beside(target, ".part"), f"free disk space there, or set {folder_setting} to another folder"
+    with os_errors_as(DataError, f"{target} cannot be written", advice):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with machine.hold_lock(_beside(target, ".lock")):
-            if md5 is None:  # two parts of different files would go unnoticed
-                part.unlink(missing_ok=True)
-            _receive(url, part, size, progress, magic, is_exact=md5 is not None)
-            _verify(part, md5, url, check)
-            machine.replace(part, target)
-    except Timeout as error:
-        raise AlreadyRunning(
-            f"A download of {target.name} is already running. Wait for it, or end that process first."
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{target} cannot be written: {error.strerror or error}. Expected a writable folder with room for it. "
-            f"Make room, or set {folder_setting} to another folder, then try again."
-        ) from error
+        try:
+            with machine.hold_lock(_beside(target, ".lock")):
+                if md5 is None:  # two parts of different files would go unnoticed
+                    part.unlink(missing_ok=True)
+                _receive(url, part, size, progress, magic, is_exact=md5 is not None)
+                _verify(part, md5, url, check)
+                machine.replace(part, target)
+        except Timeout:
+            words = "is already running; wait for it, or end that process first"
+            raise AlreadyRunning(f"A download of {target.name} {words}.") from None
     return target
 
 
@@ -110,10 +105,7 @@ def _ask(url: str) -> None:
 
 def part_bytes(target: Path) -> int:
     """Return the size in bytes of an unfinished download of `target`, or 0 if there is none."""
-    try:
-        return _beside(target, ".part").stat().st_size
-    except OSError:
-        return 0
+    return machine.stamp(_beside(target, ".part"))[1]
 
 
 def is_running(target: Path) -> bool:

@@ -9,7 +9,6 @@ A row is used only if its checksum matches; after a torn write, on a full disk o
 again. One process at a time fills an entry (a lock); others wait.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -17,17 +16,17 @@ import shutil
 import time
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cifar_core import machine, runs
 from cifar_core.data.cifar10 import cache_dir
-from cifar_core.errors import RunError, StoreError
+from cifar_core.errors import StoreError, os_errors_as
 from cifar_core.runs import read_json, reserve_bytes, write_json
 
 DTYPE = np.dtype(np.float16)
@@ -40,10 +39,7 @@ def store_dir() -> Path:
 
 def budget_bytes() -> int:
     """Return the maximum size of the feature cache: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
-    try:
-        return int(runs.gigabytes("CIFAR_STORE_GB", 20))
-    except RunError as error:
-        raise StoreError(str(error)) from None
+    return int(runs.gigabytes("CIFAR_STORE_GB", 20, StoreError))
 
 
 @dataclass(frozen=True)
@@ -81,15 +77,13 @@ class Entry:
         values = np.ascontiguousarray(values.reshape(len(positions), -1), DTYPE)
         checks = self._checks()
         checks[positions] = [_check(row) for row in values]
-        try:
+        with _disk_errors():
             with _open(self.path / "rows") as file:
                 for position, row in zip(positions.tolist(), values, strict=True):
                     file.seek(position * self.row_bytes)
                     file.write(row.tobytes())
             with _open(self.path / "checks") as file:
                 file.write(checks.tobytes())
-        except OSError as error:
-            raise _no_room(error) from None
 
     def open(self) -> np.ndarray:
         """Return all rows as a read-only memory map, float16 (rows, *shape); `missing` rows are undefined.
@@ -122,10 +116,8 @@ def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
     about = {**about, "rows": rows, "shape": list(shape), "dtype": DTYPE.name}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
     found = Entry(store_dir() / key, rows, shape, about)
-    try:
+    with _disk_errors():
         found.touch()
-    except OSError as error:
-        raise _no_room(error) from None
     return found
 
 
@@ -187,7 +179,7 @@ def _remove(path: Path) -> bool:
     try:
         with machine.hold_lock(path / "lock", 0.1):
             removed = path.rename(path.with_name(f".removed-{path.name}-{time.time_ns()}"))
-    except (Timeout, OSError):
+    except OSError:
         return False
     shutil.rmtree(removed, ignore_errors=True)
     return True
@@ -211,8 +203,6 @@ def _free_bytes() -> int:
     return max(shutil.disk_usage(store_dir()).free - reserve_bytes(store_dir()), 0)
 
 
-def _no_room(error: OSError) -> StoreError:
-    reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-    return StoreError(
-        f"Features cannot be stored in {store_dir()}: {reason}; free disk space there, or move it with CIFAR_CACHE_DIR."
-    )
+def _disk_errors() -> AbstractContextManager[None]:
+    advice = "free disk space there, or move it with CIFAR_CACHE_DIR"
+    return os_errors_as(StoreError, f"Features cannot be stored in {store_dir()}", advice)

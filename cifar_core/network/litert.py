@@ -9,7 +9,7 @@ convolution, and the file includes resizing and scaling.
 """
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 from cifar_core import machine
 from cifar_core.network import architecture
 from cifar_core.network.litert_format import INPUT, SIGNATURE, Graph
+from cifar_core.network.pretrained import Named
 
 OUTPUTS = ("cut", "pooled", "probabilities")
 IMAGE_SHAPE = (32, 32, 3)
@@ -39,12 +40,11 @@ _OPERATOR = schema.BuiltinOperator
 LAST_LAYER = architecture.BLOCK_COUNT + 1
 """Number of Conv_1, the layer after the 17 blocks."""
 
-Weights = Mapping[str, np.ndarray]
 Head = tuple[np.ndarray, np.ndarray]
 
 
 def build(
-    weights: Weights,
+    weights: Named,
     alpha: float,
     image_size: int,
     scaling: str,
@@ -74,7 +74,7 @@ def build(
 
 
 def build_photo(
-    weights: Weights, alpha: float, image_size: int, blocks: Collection[int], head: Head | None = None
+    weights: Named, alpha: float, image_size: int, blocks: Collection[int], head: Head | None = None
 ) -> bytes:
     """Return a LiteRT file for photos at the network's input size, uint8 (n, size, size, 3), for any n.
 
@@ -95,7 +95,7 @@ def build_photo(
     return network.graph.pack(outputs, description)
 
 
-def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_blocks: int) -> bytes:
+def build_after(weights: Named, alpha: float, image_size: int, fine_tune_blocks: int) -> bytes:
     """Return a LiteRT file of the layers above the cut: features float32 (n, ...) -> "probabilities" (n, 10).
 
     The features are the output of the block below the top `fine_tune_blocks`, (n, h, w, c), or, if there is no cut, of
@@ -178,7 +178,7 @@ class _Interpreter:
 class _NetworkWriter:
     """Writes the layers of the network with their folded weights into a graph."""
 
-    def __init__(self, weights: Weights, shape: tuple[int, ...] = IMAGE_SHAPE, dtype: np.dtype = _PIXELS) -> None:
+    def __init__(self, weights: Named, shape: tuple[int, ...] = IMAGE_SHAPE, dtype: np.dtype = _PIXELS) -> None:
         self.graph = Graph(shape, dtype)
         self._weights = weights
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,11 @@ def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
 
 def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
     """Return why `choice` is not available on this machine, or None if it is. Does not download."""
-    no_imagenet = None
-    if not _is_weights_file(imagenet_path(alpha, image_size)) and not download.answers(URL):
-        no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
-    no_bundled = None if bundled_path(alpha).exists() else f"no bundled model of width {alpha:g} ships with this app"
-    if choice == "auto" and alpha > 1:
-        return no_imagenet if no_bundled else None
-    return {"imagenet": no_imagenet, "bundled": no_bundled}.get(choice)
+    if choice == "imagenet" and not (_is_weights_file(imagenet_path(alpha, image_size)) or download.answers(URL)):
+        return "its ImageNet weights are not on this machine and cannot be downloaded now"
+    if choice == "bundled" and not bundled_path(alpha).exists():
+        return f"no bundled model of width {alpha:g} ships with this app"
+    return None
 
 
 def expected_kind(choice: str, alpha: float, image_size: int) -> str:
@@ -186,11 +185,9 @@ def _download_or_wait(path: Path, alpha: float) -> None:
 
 def _is_weights_file(path: Path) -> bool:
     """Return whether `path` has the signature of an HDF5 file."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_HDF5)) == _HDF5
-    except OSError:
-        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+    return False
 
 
 def _bundled(alpha: float) -> Weights:

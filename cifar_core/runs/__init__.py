@@ -32,7 +32,7 @@ from filelock import Timeout
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
-from cifar_core.errors import ConfigError, RunError, os_errors_as
+from cifar_core.errors import CifarError, ConfigError, RunError, os_errors_as
 from cifar_core.runs import records
 from cifar_core.runs.records import load_json, read_json, read_rows, write_json  # noqa: F401 - re-exported
 from cifar_core.untrusted import quoted
@@ -45,9 +45,9 @@ STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "los
 LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")
 _ENDED_STATES = ("finished", "failed", "stopped")
-_RUNS_GB = 50.0
-"""Default of CIFAR_RUNS_GB, the maximum size of the runs directory in gigabytes, including trash and sweeps."""
 _RESERVE_BYTES = 10**9
+TRIAL_FILE = "trial.json"
+"""The sweep of a trial and its number there."""
 START_SECONDS = 20.0
 """Time limit for the first sign of a new worker (the start of Python; TensorFlow is imported later)."""
 
@@ -55,9 +55,6 @@ START_SECONDS = 20.0
 def runs_dir() -> Path:
     """Return the folder of all runs: `CIFAR_RUNS_DIR`, or `runs` beside app.py."""
     return Path(os.environ.get("CIFAR_RUNS_DIR") or machine.app_dir() / "runs")
-
-
-_TRIAL = re.compile(r"-[a-z0-9]+t[0-9]+$")
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,8 @@ class Run:
 
     @property
     def is_trial(self) -> bool:
-        """Whether a sweep created the run: its ID ends in the sweep's name and the trial's number."""
-        return _TRIAL.search(self.id) is not None
+        """Whether a sweep created the run."""
+        return (self.path / TRIAL_FILE).exists()
 
     @property
     def path(self) -> Path:
@@ -135,10 +132,7 @@ class Run:
     @property
     def _is_starting(self) -> bool:
         """Whether the run is new and its worker may not have written a status yet."""
-        try:
-            age = time.time() - (self.path / "config.json").stat().st_mtime
-        except OSError:
-            return False
+        age = time.time() - machine.stamp(self.path / "config.json")[0] / 1e9
         return abs(age) < START_SECONDS and not (self.path / "status.json").exists()
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -306,17 +300,20 @@ def size_bytes(folder: Path) -> int:
 
 
 def budget_bytes() -> float:
-    """Return the maximum size of the runs directory: `CIFAR_RUNS_GB` gigabytes (default 50). Raises RunError."""
-    return gigabytes("CIFAR_RUNS_GB", _RUNS_GB)
+    """Return the maximum size of the runs directory, including trash and sweeps, in bytes. Raises RunError.
+
+    It is set by `CIFAR_RUNS_GB` in gigabytes (default 50).
+    """
+    return gigabytes("CIFAR_RUNS_GB", 50, RunError)
 
 
-def gigabytes(variable: str, default: float) -> float:
-    """Return the bytes that the environment `variable` sets in gigabytes. Raises RunError if it is not above 0."""
+def gigabytes(variable: str, default: float, error: type[CifarError]) -> float:
+    """Return the bytes that the environment `variable` sets in gigabytes. Raises `error` if it is not above 0."""
     text = os.environ.get(variable) or str(default)
     try:
         size = float(text) * 1e9
     except ValueError:
         size = -1.0
     if not 0 < size < float("inf"):
-        raise RunError(f"{variable}: received {text[:40]!r}, expected a number of gigabytes above 0.")
+        raise error(f"{variable}: received {text[:40]!r}, expected a number of gigabytes above 0.")
     return size

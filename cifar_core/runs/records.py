@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -37,15 +36,9 @@ _RESULT_COUNTS = ("validation_images", "test_images", "best_epoch")
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `data` to `path` atomically: a reader sees the old or the new file, never a part. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """Write `data` to `path` atomically. Raises OSError."""
+    with machine.replacing(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
-        machine.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def load_json(path: Path) -> dict[str, Any] | None:

@@ -38,7 +38,8 @@ def restore(run_id: str) -> Run:
         raise RunError(f"The trash has no run {str(run_id)[:60]!r}; 'python -m cifar_core runs trash' shows all.")
     run = Run(run_id)
     if run.path.exists():
-        raise RunError(f"There is a run {run_id} already, expected none of that id; delete it to restore the other.")
+        command = f"python -m cifar_core runs delete {run_id} --for-good"  # else it would replace the one in the trash
+        raise RunError(f"There is a run {run_id} again; '{command}' makes room for the deleted one.")
     with os_errors_as(RunError, f"Run {run_id} could not be restored"):
         (trash_dir() / run_id).rename(run.path)
     return run

@@ -41,12 +41,10 @@ class StopCallback(keras.callbacks.Callback):
         self.writer = writer
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Check for a stop after a training step."""
+        """Check for a stop."""
         self.writer.check_stop()
 
-    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Check for a stop after a validation step."""
-        self.writer.check_stop()
+    on_test_batch_end = on_train_batch_end  # also in validation
 
 
 class MetricsCallback(keras.callbacks.Callback):

@@ -229,19 +229,15 @@ def train(
     if saved:
         restore(network.variables, saved.model)
     finish.write_descriptions(inputs, network, writer)
-    for phase in _phases_left(config, progress):
+    plan = phases(config)
+    done = [phase.name for phase in plan].index(progress.phase) + progress.phase_done if progress.phase else 0
+    for phase in plan[done:]:
         resumed = saved if saved and phase.name == saved.progress.phase else None
         progress = _PhaseTraining(inputs, network, best, writer, should_prune, phase).train(progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
     return (finish.finish_trial if should_prune else finish.finish)(inputs, network, progress, writer)
-
-
-def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
-    plan = phases(config)
-    names = [phase.name for phase in plan]
-    return plan[names.index(progress.phase) + progress.phase_done :] if progress.phase else plan
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""CPU threads, GPU and memory of a training. Imported before Keras, which reads the thread settings at import."""
+"""CPU threads, GPU and memory of a training."""
 
 import errno
 import mmap
@@ -44,7 +44,7 @@ def pieces() -> int:
 
 
 def set_threads(config: TrainConfig) -> None:
-    """Set TensorFlow's thread counts, unless the environment sets them.
+    """Set TensorFlow's thread counts before its first operation, unless the environment sets them.
 
     If `config` fine-tunes in pieces, as many operations run in parallel as there are pieces. By default, TensorFlow
     starts two threads for each CPU core of the machine, even if the process may use fewer cores.

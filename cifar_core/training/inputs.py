@@ -154,8 +154,7 @@ class _Backbone:
     def __call__(self, images: np.ndarray) -> Outputs:
         if hardware.has_gpu():
             return self.on_gpu(images)
-        available = machine.threads()
-        threads = max(1, available - 1) if self._is_importing() else available
+        threads = max(1, machine.threads() - self._is_importing())
         with self._making:
             if threads not in self._networks:
                 layers = self._config.stored_layers.values()

@@ -228,14 +228,11 @@ class BackboneTop(keras.layers.Layer):
         if self._pieces == 1:
             return self._piece(x, kernels)
         given = keras.ops.shape(x)[0]
-        missing = keras.ops.maximum(
-            self._pieces - given, 0
-        )  # a last batch may be smaller; TensorFlow fails on an empty piece
+        missing = keras.ops.maximum(self._pieces - given, 0)  # in a small last batch; no piece may be empty
         x = keras.ops.pad(x, [[0, missing], *([0, 0] for _ in x.shape[1:])])
         ends = [(given + missing) * number // self._pieces for number in range(self._pieces + 1)]
-        return keras.ops.concatenate([self._piece(x[start:end], kernels) for start, end in itertools.pairwise(ends)])[
-            :given
-        ]
+        parts = [self._piece(x[start:end], kernels) for start, end in itertools.pairwise(ends)]
+        return keras.ops.concatenate(parts)[:given]
 
     def _piece(self, x: Any, kernels: dict[str, _Kernel]) -> Any:
         for block in self._blocks:

@@ -46,10 +46,9 @@ class Reporter(Protocol):
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically. Raises OSError."""
-    temporary = path.with_name(f".{path.name}")  # a fixed name: killed workers leave at most one
-    temporary.write_bytes(content)
-    machine.replace(temporary, path)
+    """Write `content` to `path`, a file of a run, atomically. Raises OSError."""
+    with machine.replacing(path, one_writer=True) as temporary:
+        temporary.write_bytes(content)
 
 
 class RunWriter:
@@ -184,16 +183,10 @@ def save_checkpoint(path: Path, progress: Progress, network: keras.Model, optimi
     values |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     values |= {f"best/{name}": value for name, value in best.items()}
     values["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **values)
-            file.flush()
-            os.fsync(file.fileno())
-        machine.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # makes room for the status on a full disk
-        raise
+    with machine.replacing(path, one_writer=True) as temporary, temporary.open("wb") as file:
+        np.savez(file, **values)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

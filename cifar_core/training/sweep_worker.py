@@ -142,7 +142,7 @@ class Worker:
             return previous
         run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number + 1}")
         self._run_lock.enter_context(FileLock(run.path / "lock"))
-        runs.write_json(run.path / "trial.json", {"sweep": self.study.study_name, "trial": trial.number})
+        runs.write_json(run.path / runs.TRIAL_FILE, {"sweep": self.study.study_name, "trial": trial.number})
         records.save_owner(run.path, records.owner(studies.folder(self.study.study_name)))
         trial.set_user_attr("run", run.id)
         return run
@@ -163,10 +163,11 @@ class Worker:
 
         result = run.result
         accuracy, seconds = float(result["validation_accuracy"]), result["elapsed_seconds"]
-        for name in ("model_bytes", "latency_ms", "parameters", "best_phase", "best_epoch"):
-            trial.set_user_attr(name, result[name])
-        trial.set_user_attr("seconds", seconds)
-        trial.set_user_attr("accuracy", accuracy)
+        copied = {
+            name: result[name] for name in ("model_bytes", "latency_ms", "parameters", "best_phase", "best_epoch")
+        }
+        for name, value in {**copied, "seconds": seconds, "accuracy": accuracy}.items():
+            trial.set_user_attr(name, value)
         early = ", pruned" if result["pruned"] else ""
         print(
             f"Trial {trial.number + 1}: validation accuracy {accuracy:.1%} after {seconds:.1f} s{early}, run {run.id}",

@@ -343,7 +343,7 @@ def test_full_disk_is_named_and_what_fits_is_kept(server: Server, target: Path) 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"cannot be written: File too large.*Make room"):
+        with pytest.raises(DataError, match=r"cannot be written: File too large.*free disk space"):
             download.fetch(server.url, target, SIZE, MD5)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

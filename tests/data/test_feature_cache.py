@@ -158,7 +158,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_wrong_row(
     with monkeypatch.context() as full:
         really_open = feature_cache._open
         full.setattr(feature_cache, "_open", lambda path: FullDisk(really_open(path), room))
-        with pytest.raises(StoreError, match="the disk is full; free disk space"):
+        with pytest.raises(StoreError, match="No space left on device; free disk space"):
             fill(entry, everything())
     present = np.setdiff1d(everything(), entry.missing(everything()))
     assert len(present) == 0 or is_right(entry, present)

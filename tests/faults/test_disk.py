@@ -102,7 +102,7 @@ def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_ru
             _fill_before(patch, "cifar_core.data.feature_cache.Entry.write", cache_disk, room)
             assert worker.main(str(run.path)) == 2
         assert run.status["error"]["type"] == "StoreError"
-        assert "the disk is full; free disk space there" in run.status["error"]["message"]
+        assert "No space left on device; free disk space there" in run.status["error"]["message"]
         cache_disk.clear()
     assert worker.main(str(run.path)) == 0
     assert_complete(run)

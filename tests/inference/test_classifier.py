@@ -55,8 +55,10 @@ def test_a_finished_run_classifies_one_picture_or_many(run: Run) -> None:
 
 def test_the_newest_finished_run_comes_first(tiny_config: TrainConfig, no_bundled: Path) -> None:
     _, newest, running = (runs.create(tiny_config) for _ in range(3))
-    trial = runs.create(tiny_config, "searcht3")
-    assert trial.is_trial
+    trial, lesson = runs.create(tiny_config, "searcht3"), runs.create(tiny_config, "learndropout03")
+    runs.write_json(trial.path / runs.TRIAL_FILE, {"sweep": "search", "trial": 2})
+    assert (trial.is_trial, lesson.is_trial) == (True, False)
+    runs.delete(lesson)
     for each in runs.list_runs():
         if each != running:
             finish(each)

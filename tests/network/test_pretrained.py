@@ -168,7 +168,8 @@ def test_bundled_weights_are_the_files(bundled: Path) -> None:
 def test_what_cannot_be_had_is_said_without_a_download(no_internet: None, bundled: Path) -> None:
     assert "cannot be downloaded" in (pretrained.unavailable_reason("imagenet", ALPHA, 96) or "")
     assert "no bundled model of width 0.35" in (pretrained.unavailable_reason("bundled", ALPHA, 96) or "")
-    assert pretrained.unavailable_reason("auto", ALPHA, 96) is None
+    for alpha in (ALPHA, 1.4):  # "auto" is then random, whatever the width
+        assert pretrained.unavailable_reason("auto", alpha, 96) is None
     assert pretrained.unavailable_reason("random", ALPHA, 96) is None
     write_h5(pretrained.imagenet_path(ALPHA, 96), ALPHA)
     assert pretrained.unavailable_reason("imagenet", ALPHA, 96) is None

@@ -283,6 +283,20 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: 
     assert runs.read_json(path) == {"number": 1}
 
 
+def test_threads_write_one_file_at_once(tmp_path: Path) -> None:
+    """As the sessions of a server do with the request to the head lab, or the latency of a run."""
+    path, words = tmp_path / "a.json", "word " * 20_000
+
+    def write(number: int) -> None:
+        for _ in range(10):
+            runs.write_json(path, {"number": number, "words": words})
+            assert runs.load_json(path)["words"] == words
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_file_that_is_too_large_or_a_folder_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(65 * 1024 * 1024)

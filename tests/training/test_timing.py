@@ -1,6 +1,7 @@
 """A shape that is new to the machine is timed on a few batches, and the estimate knows it."""
 
 import json
+import os
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from filelock import FileLock
 from cifar_core import costs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.jobs import wait_until
-from cifar_core.training import timing
+from cifar_core.training import fit, hardware, timing, worker
 
 SMALL = TrainConfig(image_size=32, alpha=0.35, train_images=1_000, head_epochs=1, fine_tune_epochs=1, views=1)
 
@@ -31,10 +32,10 @@ def assert_known(config: TrainConfig) -> None:
 )
 def test_a_measured_shape_is_known_from_then_on(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     began = psutil.Process().create_time() + 5  # the test's process may be old
-    clock = SimpleNamespace(time=lambda: began, perf_counter=time.perf_counter)
+    clock = SimpleNamespace(time=lambda: began, monotonic=time.monotonic)
     monkeypatch.setattr(timing, "time", clock)
     monkeypatch.setattr(timing, "_STEPS", 2)
-    monkeypatch.setattr(timing, "VALIDATION_BATCH", 64)
+    monkeypatch.setattr(fit, "VALIDATION_BATCH", 64)
     runs.runs_dir().mkdir()
     assert not costs.estimate(config, 1_000, 100).measured
     assert timing.main(json.dumps(config.to_dict())) == 0
@@ -55,3 +56,27 @@ def test_a_process_waits_for_the_training_slot_measures_once_and_ends() -> None:
     assert not costs.measuring().is_running
     assert_known(SMALL)
     assert not costs.estimate(replace(SMALL, alpha=0.5), 1_000, 100).measured
+
+
+def test_it_computes_with_the_threads_of_a_training_and_knows_how_long_it_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    found: list[float] = []
+    monkeypatch.setattr(timing, "measured", lambda config, waited: found.append(waited) or {})
+    held = threading.Event()
+
+    def train() -> None:
+        with FileLock(runs.runs_dir() / worker.SLOT):
+            held.set()
+            time.sleep(0.5)
+
+    training = threading.Thread(target=train)
+    training.start()
+    held.wait()
+    assert timing.main(json.dumps(SMALL.to_dict())) == 0
+    training.join()
+    assert os.environ["TF_NUM_INTEROP_THREADS"] == str(hardware.pieces())
+    assert 0.2 < found[0] < 60
