@@ -38,9 +38,8 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title("Teach it your own classes")
         name = choose(names)
-    with st.container():  # always drawn: if it came and went, the browser would rebuild the page and close the camera
-        teach_classes.problems()
-        teach_classes.undo_bar(name)
+    teach_classes.problems()
+    teach_classes.undo_bar(name)
     project = projects.load(name)
     left, middle, right = st.container(key="teach_steps").columns([5, 4, 4], gap="large")
     with left:

@@ -57,7 +57,7 @@ def chooser() -> None:
     """Draw the pins of the next run, with buttons to change them."""
     count = len(chosen())
     counted = f"{count} picture{'s' * (count > 1)} pinned" if count else "pin pictures"
-    with st.expander(f"Watch it learn: {counted}", icon=":material/keep:"):
+    with st.expander(f"Watch it learn: {counted}", icon=":material/keep:", key="pin_panel"):
         st.caption(
             "While the network learns, its predictions for these pictures are recorded and drawn. Replace them with "
             "your own, here or on Classify."

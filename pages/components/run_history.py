@@ -111,7 +111,11 @@ def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
     live = state in runs.LIVE_STATES
     if findings or live:
         is_open = not live and any(finding.level == "problem" for finding in findings)
-        with st.expander(_title(findings, state), expanded=is_open, icon=":material/stethoscope:"):
+        look: dict[str, Any] = {
+            "icon": ":material/stethoscope:",
+            "key": f"diagnosis_{run.id}",
+        }  # stays open as it changes
+        with st.expander(_title(findings, state), expanded=is_open, **look):
             _diagnosis(run, findings)
 
 

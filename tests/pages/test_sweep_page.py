@@ -285,9 +285,9 @@ def test_a_sweep_is_deleted_and_the_deletion_undone() -> None:
     sound(button(app, "delete_sure").click().run())
     assert app.info
     assert studies.names() == []
-    sound(button(app, "undo_search").click().run())
+    sound(button(app, "undo_search_deleted").click().run())
     assert opened(app) == ("5", "80.0")
-    assert button(app, "undo_search") is None
+    assert button(app, "undo_search_deleted") is None
 
 
 def test_a_running_sweep_cannot_be_deleted() -> None:

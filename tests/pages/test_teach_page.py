@@ -82,7 +82,7 @@ def test_a_burst_is_one_and_a_picture_can_be_removed(kinds):
     app = trigger(app, "teach_kinds_0_pictures", "remove", samples[-1].key)
     assert projects.load(kinds).classes[0].samples == samples[:-1]
     app = trigger(app, "teach_kinds_0_pictures", "remove", samples[-1].key)  # the second click of two
-    sound(button(app, "teach_put_back").click().run())
+    sound(button(app, "undo_teach_deleted").click().run())
     assert projects.load(kinds).classes[0].samples == samples
     assert projects.image(kinds, samples[-1].key).size
 
@@ -168,10 +168,10 @@ def test_a_deleted_class_can_be_put_back(kinds):
     before = projects.load(kinds)
     app = sound(button(open_app(TEACH), "teach_kinds_0_delete").click().run())
     assert projects.load(kinds).names == ["spots"]
-    app = sound(button(app, "teach_put_back").click().run())
+    app = sound(button(app, "undo_teach_deleted").click().run())
     assert projects.load(kinds) == before
     assert all(projects.content(kinds, sample.key) for label in before.classes for sample in label.samples)
-    assert not [one for one in app.button if one.key == "teach_put_back"]
+    assert not [one for one in app.button if one.key == "undo_teach_deleted"]
 
 
 def test_the_ten_of_cifar10_stand_beside_own_classes(kinds):
