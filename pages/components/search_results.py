@@ -194,10 +194,12 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
     place = next((n for n, cell in enumerate(cells) if opened in cell.trials), None)
     x, y = names
     figure = search_charts.heat_map(cells, x, y, shown == "spread", place)
-    clicked = live_chart.draw(figure, "grid_map")
-    trials = cells[clicked].trials if clicked is not None and clicked < len(cells) else ()
-    if trials:
-        _open(max(trials, key=lambda trial: trial.accuracy or 0.0).number)
+
+    def take(number: int) -> None:
+        if 0 <= number < len(cells) and cells[number].trials:
+            _open(max(cells[number].trials, key=lambda trial: trial.accuracy or 0.0).number)
+
+    live_chart.draw(figure, "grid_map", on_click=take)
     if not repeated:
         st.caption("One seed each: small differences may be noise. Repeat with another seed to measure it.")
 
@@ -220,14 +222,11 @@ def _more_charts(sweep: Findings, opened: Trial | None) -> None:
 
 def _clickable(figure: Any, key: str) -> None:
     """Draw a figure with trials as points; a click opens one."""
-    clicked = live_chart.draw(figure, f"search_{key}")
-    if clicked is not None:
-        _open(clicked)
+    live_chart.draw(figure, f"search_{key}", on_click=_open)
 
 
 def _open(number: int) -> None:
     st.query_params["trial"] = str(number + 1)
-    st.rerun()
 
 
 def _table(sweep: Findings, opened: Trial | None) -> None:
@@ -245,13 +244,10 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
         columns["Seed"] = [trial.params.get("seed") for trial in trials]
     number, key = st.column_config.NumberColumn, f"trials_{sweep.name}"
 
-    def take(place: int) -> None:
-        st.query_params["trial"] = str(trials[place].number + 1)
-
     def take_row() -> None:
         for place in st.session_state[key]["selection"]["rows"]:
             if place < len(trials):
-                take(place)
+                _open(trials[place].number)
 
     tables.show(
         columns,
@@ -263,7 +259,7 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
             "Time": number(format="%.0f s", width=65),
             "State": {"width": 80},
         },
-        take,
+        lambda place: _open(trials[place].number),
         [place for place, trial in enumerate(trials) if trial is opened],
         height=min(36 * (len(trials) + 1) + 3, 330),
         on_select=take_row,

@@ -42,19 +42,22 @@ def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> 
 
 def start(title: str) -> None:
     """Create and open a project with two empty classes."""
-    name = projects.free_name(title)
-    projects.create(name)
-    _open(name)
+    name = _created(title)
     for _ in range(2):
         _new_class(name)
 
 
 def example() -> None:
     """Create and open a project of a few training images."""
-    name = projects.free_name("example")
+    _add_images(_created("example"), EXAMPLE, _EXAMPLE_EACH)
+
+
+def _created(title: str) -> str:
+    """Create and open an empty project; return its name."""
+    name = projects.free_name(title)
     projects.create(name)
     _open(name)
-    _add_images(name, EXAMPLE, _EXAMPLE_EACH)
+    return name
 
 
 def _open(name: str) -> None:

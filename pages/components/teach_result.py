@@ -84,7 +84,7 @@ def result(fitted: Model) -> None:
     for line in warnings[:_MOST_WARNINGS]:
         st.markdown(line)
     if len(warnings) > _MOST_WARNINGS:
-        with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings"):
+        with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings", key="teach_warnings"):
             st.markdown("\n\n".join(warnings[_MOST_WARNINGS:]))
     st.html(_confusion(confusion_counts(held_out), fitted.project.names))
 

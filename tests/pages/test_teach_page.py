@@ -103,6 +103,13 @@ def test_a_live_frame_is_answered_and_asks_for_the_next(kinds):
     assert "### stripes" in texts(app.markdown) and component(app, "teach_live").json != before
 
 
+def test_of_many_photos_to_try_the_first_are_shown_and_the_rest_is_said(kinds):
+    many = zipped({f"{n}.png": png(drawn("spots", n, 32)) for n in range(26)})
+    app = put(open_app(TEACH), "teach_try", many__zip=many)
+    assert len(tiles_of(app, "teach_photo_tiles")) == 24
+    assert "At most 24 files" in texts(app.error)
+
+
 def test_a_photo_that_was_tried_is_added_to_a_class(kinds):
     app = put(open_app(TEACH), "teach_try", new__png=png(drawn("spots", 99)))
     app = sound(button(app, "teach_add_to_0").click().run())
