@@ -16,7 +16,6 @@ SCROLLED = "(element) => [...element.querySelectorAll('*')].find((one) => one.sc
 def test_nothing_is_rebuilt_by_what_comes_or_goes_above_it(app, tab, recorded_run):
     unpinning_a_picture_leaves_the_pins_open(app, tab)
     a_choice_in_the_gallery_does_not_scroll_it_up(app, tab)
-    each_key_moves_the_crop_whatever_the_server_answers_meanwhile(app, tab)
     a_deleted_run_and_its_undo_leave_the_charts(app, tab, recorded_run)
     a_moved_slider_leaves_the_curves_of_the_head_lab(app, tab)
 
@@ -41,19 +40,6 @@ def a_choice_in_the_gallery_does_not_scroll_it_up(server, page) -> None:
     page.locator(".st-key-photo").get_by_text("29.png").wait_for()
     page.evaluate(SETTLED)
     assert scrolled.evaluate("(element) => element.isConnected && element.scrollTop > 0")
-
-
-def each_key_moves_the_crop_whatever_the_server_answers_meanwhile(server, page) -> None:
-    page.goto(f"{server.address}/classify")
-    wide = {"name": "wide.png", "mimeType": "image/png", "buffer": png(drawn("spots", 1, 64).crop((0, 0, 64, 32)))}
-    page.locator(".st-key-drop_zone [data-testid=stFileUploaderDropzoneInput]").set_input_files(wide)
-    square = page.locator(".st-key-photo button.square")
-    square.focus()
-    for pause in (300, 500, 300, 200, 400, 300, 500, 300, 200, 400):
-        square.press("ArrowRight")
-        page.wait_for_timeout(pause)
-    page.evaluate(SETTLED)
-    assert square.evaluate("(element) => element.style.left") == "45%"
 
 
 def a_deleted_run_and_its_undo_leave_the_charts(server, page, run: Run) -> None:
