@@ -5,7 +5,9 @@ import shutil
 from real_browser import MARKS, SETTLED
 from teach_pictures import drawn, png
 
+from cifar_core.inference.pictures import Picture
 from cifar_core.runs import Run
+from cifar_core.teach import project as projects
 
 pytestmark = MARKS
 MARK = "(elements) => elements.forEach((element) => (element.isMarked = true))"
@@ -17,6 +19,7 @@ def test_nothing_is_rebuilt_by_what_comes_or_goes_above_it(app, tab, recorded_ru
     unpinning_a_picture_leaves_the_pins_open(app, tab)
     a_choice_in_the_gallery_does_not_scroll_it_up(app, tab)
     a_deleted_run_and_its_undo_leave_the_charts(app, tab, recorded_run)
+    a_deleted_class_does_not_pass_the_camera_of_its_neighbor_on(app, tab)
     a_moved_slider_leaves_the_curves_of_the_head_lab(app, tab)
 
 
@@ -63,6 +66,19 @@ def a_deleted_run_and_its_undo_leave_the_charts(server, page, run: Run) -> None:
     page.get_by_role("button", name="Hide", exact=True).click()
     undo.wait_for(state="detached")
     assert sorted([run.path.exists(), other.path.exists()]) == [False, True]  # hidden, not undone
+
+
+def a_deleted_class_does_not_pass_the_camera_of_its_neighbor_on(server, page) -> None:
+    projects.create("kinds")
+    for place, kind in enumerate(("one", "two", "three")):
+        projects.add("kinds", [(kind, Picture(f"{n}.png", drawn("spots", 9 * place + n))) for n in range(2)])
+    page.goto(f"{server.address}/teach")
+    page.locator(".st-key-teach_kinds_1_card").get_by_role("button", name="Camera").click()
+    stop = page.get_by_role("button", name="Stop camera")
+    stop.wait_for()
+    page.locator(".st-key-teach_kinds_0_delete button").click()
+    page.get_by_text("Deleted: class one").wait_for()
+    stop.wait_for(state="hidden")
 
 
 def a_moved_slider_leaves_the_curves_of_the_head_lab(server, page) -> None:
