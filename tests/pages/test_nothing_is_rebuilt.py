@@ -76,7 +76,7 @@ def a_deleted_class_does_not_pass_the_camera_of_its_neighbor_on(server, page) ->
     page.locator(".st-key-teach_kinds_1_card").get_by_role("button", name="Camera").click()
     stop = page.get_by_role("button", name="Stop camera")
     stop.wait_for()
-    page.locator(".st-key-teach_kinds_0_delete button").click()
+    page.locator(".st-key-teach_kinds_0_delete button").first.click()
     page.get_by_text("Deleted: class one").wait_for()
     stop.wait_for(state="hidden")
 
