@@ -26,13 +26,12 @@ def main() -> None:
         st.title(TITLE)
         name = choose_model()
     model = classifier.open_classifier(name)
-    if name != classifier.BUNDLED and "generated" in str(runs.Run(name).result.get("dataset")):
-        st.warning(
-            "This model was trained on **synthetic images, not CIFAR-10**. Do not rely on its predictions for photos.",
-            icon=":material/draw:",
-        )
-    for problem in model.problems:
-        formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
+    with st.container():  # its warnings come and go; the pictures below stay
+        if name != classifier.BUNDLED and "generated" in str(runs.Run(name).result.get("dataset")):
+            words = "This model was trained on **synthetic images, not CIFAR-10**. Do not rely on it for photos."
+            st.warning(words, icon=":material/draw:")
+        for problem in model.problems:
+            formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
     uploads.show_errors(uploads.refused())
     answered = st.container()  # above the inputs: the prediction comes first
     uploads.inputs(model)
@@ -135,8 +134,9 @@ def answered(model: Classifier, pictures: list[Picture]) -> Answers:
     seen = np.stack([picture_view.seen(picture) for picture in pictures])
     key = (model.name, hash(seen.tobytes()))
     known = st.session_state.setdefault("answered", {})
+    bar = st.empty()  # always drawn: if it came and went, the browser would rebuild the gallery and scroll it up
     if key not in known:
-        bar, parts = st.empty(), []
+        parts = []
         for start in range(0, len(seen), _CHUNK):
             if len(seen) > _CHUNK:
                 bar.progress(start / len(seen), f"Classifying: {start:,} of {len(seen):,}")

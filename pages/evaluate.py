@@ -275,15 +275,9 @@ def _curves(measured: dict[str, Measured]) -> None:
     live_chart.draw(figure, "robustness", alt, formatting.figure_config("robustness"))
     corruptions = robustness.CORRUPTIONS.values()
     lines = ["no corruption", "mean of all corruptions", *(corruption.label for corruption in corruptions)]
-    with st.container(key="runs_robust"):
-        st.dataframe(
-            {"accuracy": lines} | {name: _means(known) for name, known in measured.items()},
-            column_config=dict.fromkeys(measured, formatting.SHARE_COLUMN),
-            hide_index=True,
-            height="content",
-            placeholder="",
-            alt="Accuracy under corruptions",
-        )
+    columns = {"accuracy": lines} | {name: _means(known) for name, known in measured.items()}
+    looks = dict.fromkeys(measured, formatting.SHARE_COLUMN)
+    tables.show(columns, "runs_robust", looks, height="content", alt="Accuracy under corruptions")
     formatting.csv_button("CSV", lambda: assessment.robustness_csv(measured), "robustness.csv", "download_robustness")
     formatting.caption(
         f"{' '.join(f'{corruption.label}: {corruption.help}' for corruption in corruptions)} Each run is measured on "

@@ -126,7 +126,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     if name == "augmentation":
         augmentation_preview.panel(None, True)
     if name != INSIDE:
-        lesson_view.runs_here(name, lesson_view.shipped(name))
+        lesson_view.runs_here(name)
     if name in CONDITIONS and guess is not None:
         lesson_view.try_it(name)
     following = dict(zip(LESSONS, [*LESSONS][1:], strict=False)).get(name)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core import runs
 from cifar_core.charts import answers as answer_charts
-from cifar_core.inference.pictures import Picture, read_each
+from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
 from cifar_core.teach.model import Answer, Model
 from cifar_core.untrusted import shown_name
@@ -38,9 +38,8 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title("Teach it your own classes")
         name = choose(names)
-    with st.container():  # always drawn: if it came and went, the browser would rebuild the page and close the camera
-        teach_classes.problems()
-        teach_classes.undo_bar(name)
+    teach_classes.problems()
+    teach_classes.undo_bar(name)
     project = projects.load(name)
     left, middle, right = st.container(key="teach_steps").columns([5, 4, 4], gap="large")
     with left:
@@ -140,14 +139,9 @@ def try_it(fitted: Model) -> None:
 
 
 def _take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
-    """Replace the pictures to try with those in `files`."""
-    good: list[Picture] = []
-    bad = list(errors)
-    for picture in read_each(files):
-        (bad if picture.error else good).append(picture.compact())
-        if len(good) >= _MOST:
-            break
-    st.session_state.update(teach_photos=good, teach_refused=bad, teach_chosen=0)
+    """Replace the pictures to try with those in `files`; `errors` are listed with those of unreadable files."""
+    good, bad = uploads.read(files, _MOST)
+    st.session_state.update(teach_photos=good, teach_refused=[*errors, *bad], teach_chosen=0)
     st.session_state["teach_frames"] = st.session_state.get("teach_frames", 0) + 1
 
 

@@ -13,6 +13,7 @@ from cifar_core.inference import pins
 from cifar_core.network import pretrained
 from cifar_core.runs import LIVE_STATES, Run, labels, records
 from pages.components import (
+    address,
     augmentation_preview,
     dataset_notice,
     export_panel,
@@ -79,7 +80,7 @@ def form(status: dict) -> TrainConfig | None:
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
     if problems := knobs.in_address()[1]:
         words = "The address of this page has settings without effect; those of Quick are used."
-        st.warning(formatting.plain(" ".join([words, *problems])), icon=":material/warning:")
+        address.notice(" ".join([words, *problems]))
     knobs.main_sliders()
     start_place = st.container(key="start_place")
     knobs.all_settings()

@@ -13,7 +13,7 @@ from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
 from cifar_core.runs import labels
-from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
+from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tables, tiles
 from pages.components.tiles import Tile
 
 A_PAGE = 12
@@ -157,7 +157,7 @@ def grid(result: Assessment, split: str, positions: np.ndarray, key: str, notes:
     answers, images = result.calibrated.split(split), result.images(split)
     if images is None:
         st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
-        _as_table(answers, positions)
+        _as_table(answers, positions, key)
         return
     place = st.container()
     shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
@@ -187,17 +187,13 @@ def _explain(model: Classifier, image: np.ndarray, probabilities: np.ndarray, la
         st.caption(":green[Green] is evidence for the class, :red[red] against it (occlusion).")
 
 
-def _as_table(answers: Predictions, positions: np.ndarray) -> None:
+def _as_table(answers: Predictions, positions: np.ndarray, key: str) -> None:
     shown = positions[:200]
-    best = answers.probabilities[shown].argmax(axis=1)
-    st.dataframe(
-        {
-            "position": shown,
-            "label": [CLASSES[label] for label in answers.labels[shown]],
-            "answer": [CLASSES[answer] for answer in best],
-            "probability": 100 * answers.probabilities[shown].max(axis=1),
-        },
-        hide_index=True,
-        column_config={"probability": formatting.SHARE_COLUMN},
-        height=320,
-    )
+    probabilities = answers.probabilities[shown]
+    columns = {
+        "position": shown.tolist(),
+        "label": [CLASSES[label] for label in answers.labels[shown]],
+        "answer": [CLASSES[answer] for answer in probabilities.argmax(axis=1)],
+        "probability": (100 * probabilities.max(axis=1)).tolist(),
+    }
+    tables.show(columns, f"table-{key}", {"probability": formatting.SHARE_COLUMN}, height=320)

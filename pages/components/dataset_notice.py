@@ -18,12 +18,13 @@ def show(
     `uses_generated` is whether the page uses synthetic images although CIFAR-10 is available; `what` names what uses
     them if it is missing.
     """
+    place = st.container()  # always drawn, so that the page below stays
     if status["error"]:
-        st.error(formatting.plain(status["error"]), icon=":material/error:")
+        place.error(formatting.plain(status["error"]), icon=":material/error:")
     missing = status["dataset"] == "generated"
     if not missing and not uses_generated:
         return
-    with st.container(border=True):
+    with place.container(border=True):
         reason = f"CIFAR-10 is not on this machine: {what}" if missing else "What you see or have chosen"
         st.markdown(
             f":material/draw: **Synthetic images, not CIFAR-10.** {reason} uses pictures drawn by the app. Their "

@@ -176,11 +176,23 @@ def _address() -> dict[str, list[str]]:
     return {word: st.query_params.get_all(word) for word in st.query_params}
 
 
-def undo_bar(words: str, key: str, action: Callable[..., Any], *arguments: Any) -> None:
-    """Draw what was deleted, `words` in Markdown, with a `button` *Undo*; style.py places it above the page."""
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"undo_bar_{key}"):
-        st.markdown(f":material/delete: Deleted: {words}")
-        button("Undo", action, *arguments, icon=":material/undo:", key=key)
+def undo_bar(key: str, words: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """Draw what was deleted, `words` in Markdown, with buttons that undo and forget it; nothing if `words` is empty.
+
+    `st.session_state[key]` remembers the deletion. style.py places the bar above the page. Its container is always
+    drawn, see `_show_failure`.
+    """
+
+    def undo() -> None:
+        action(*arguments)
+        st.session_state.pop(key, None)
+
+    with st.container():
+        if words:
+            with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"undo_bar_{key}"):
+                st.markdown(f":material/delete: Deleted: {words}")
+                button("Undo", undo, icon=":material/undo:", key=f"undo_{key}")
+                st.button("Hide", key=f"hide_{key}", type="tertiary", on_click=st.session_state.pop, args=(key, None))
 
 
 def act(action: Callable[..., Any], *arguments: Any) -> None:

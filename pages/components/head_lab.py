@@ -108,12 +108,13 @@ def _tried(settings: Settings) -> list[Settings]:
 def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     """Draw the results so far; return whether more will follow."""
     status, latest = head_lab.status(), head_lab.result(settings)
-    _say(status, latest)
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
     shown = latest if latest and latest.rows else head_lab.stored() if settings == Settings() else None
-    if shown is not latest and shown is not None:
-        st.caption("Stored result on CIFAR-10 with ImageNet weights. A result of this machine replaces it.")
-    _headline(settings, shown, tried)
+    with st.container():  # lines come and go; the charts below stay
+        _say(status, latest)
+        if shown is not latest and shown is not None:
+            st.caption("Stored result on CIFAR-10 with ImageNet weights. A result of this machine replaces it.")
+        _headline(settings, shown, tried)
     whole = latest if latest and latest.state == "done" else None  # drawing it per epoch takes longer than training
     mapped = whole or (tried[-1][1] if tried else latest)
     chart = _map_chart(head_lab.base_key(), _has_map(), tuple(mapped.predicted)) if mapped else None

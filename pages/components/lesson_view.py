@@ -183,19 +183,19 @@ def _interval(accuracy: float, images: int) -> str:
     return f"{accuracy:.1%} ({low:.1%} to {high:.1%})"
 
 
-def runs_here(name: str, shipped: Any) -> None:
-    """Draw the button that runs the lesson here, or its progress, in an expander; `shipped` is its stored result."""
+def runs_here(name: str) -> None:
+    """Draw the button that runs the lesson here, or its progress, in an expander."""
     is_probe = name == layer_probe.LESSON
     live = layer_probe.job().is_running if is_probe else _is_live(experiments.latest_runs(name))
-    with st.expander("Run it on this machine", expanded=live, icon=":material/computer:", key="run_here"):
-        guarded.polled(_probe if is_probe else _runs, live, _POLL_SECONDS)(name, shipped)
+    with st.expander("Run it on this machine", expanded=live, icon=":material/computer:", key=f"run_here_{name}"):
+        guarded.polled(_probe if is_probe else _runs, live, _POLL_SECONDS)(name)
 
 
 def _is_live(latest: Mapping[str, Run | None]) -> bool:
     return any(run and run.state in LIVE_STATES for run in latest.values())
 
 
-def _probe(name: str, shipped: Layers | None) -> bool:
+def _probe(name: str) -> bool:
     """Draw the measurement of layer_probe; return whether it is running."""
     task = layer_probe.job()
     live, state = task.is_running, task.read()
@@ -204,13 +204,14 @@ def _probe(name: str, shipped: Layers | None) -> bool:
         st.progress(min(done / total, 1.0), f"{done} of {total} layers done")
         guarded.stop_button(task, "stop")
     else:
-        _go("Run", shipped.seconds if shipped else None, task.start)
+        stored = shipped(name)
+        _go("Run", stored.seconds if stored else None, task.start)
     if state["state"] == "failed":
         st.error(formatting.plain(state["error"]), icon=":material/error:")
     return live
 
 
-def _runs(name: str, shipped: Conditions | None) -> bool:
+def _runs(name: str) -> bool:
     """Draw the runs of a lesson; return whether one is running or queued."""
     latest = experiments.latest_runs(name)
     live, total = _is_live(latest), len(latest)

@@ -70,11 +70,10 @@ def show(
     key: str,
     on_click: Callable[[int], None] | None = None,
     on_select: Callable[[list[int]], None] | None = None,
-) -> int | None:
-    """Show a chart; after a click on a point, return its `customdata`, an int, for one script run.
+) -> None:
+    """Show a chart; a click on a point calls `on_click` with its `customdata`, an int, as a callback.
 
-    `on_click` is called with it as a callback. `on_select` is called with those of all selected points; the list is
-    empty after a double click.
+    `on_select` is called with those of all selected points; the list is empty after a double click.
     """
 
     def take() -> None:
@@ -88,8 +87,7 @@ def show(
             on_select(numbers)
 
     options: dict[str, Any] = {"on_clicked_change": take, "on_selected_change": take_all}
-    clicked = _mount(key=key, data=plot.message, height=plot.height, **options).clicked
-    return clicked if isinstance(clicked, int) else None
+    _mount(key=key, data=plot.message, height=plot.height, **options)
 
 
 def draw(
@@ -98,9 +96,9 @@ def draw(
     alt: str = "",
     config: Mapping[str, Any] | None = None,
     on_click: Callable[[int], None] | None = None,
-) -> int | None:
+) -> None:
     """Show a figure that changes only when the page reruns; see `chart` and `show`."""
-    return show(chart(figure, alt, config=config), key, on_click)
+    show(chart(figure, alt, config=config), key, on_click)
 
 
 def _words(layout: go.Layout) -> str:

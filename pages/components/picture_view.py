@@ -95,14 +95,14 @@ def headline(answers: Answers) -> None:
     best = int(answers.labels[0])
     with st.container(key="headline"):
         st.markdown(f"## {cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}")
-    if answers.is_unusual[0]:
-        degree = "Very unusual" if answers.is_very_unusual[0] else "Unusual"
-        st.markdown(
-            f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
-            help="Out-of-distribution: the picture is farther from the training images than 99% of the "
-            "validation images (*very unusual*: than all of them). The prediction may still be correct; *How sure* "
-            "shows the distance.",
-        )
+        if answers.is_unusual[0]:
+            degree = "Very unusual" if answers.is_very_unusual[0] else "Unusual"
+            st.markdown(
+                f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
+                help="Out-of-distribution: the picture is farther from the training images than 99% of the "
+                "validation images (*very unusual*: than all of them). The prediction may still be correct; *How "
+                "sure* shows the distance.",
+            )
 
 
 def bars(probabilities: np.ndarray, key: str) -> None:

@@ -1,6 +1,5 @@
 """Pins: pictures whose predictions are recorded during training. Set on *Classify* and *Train*, drawn on *Train*."""
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,8 +11,7 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
-from cifar_core.inference import pictures, pins
-from cifar_core.inference.pictures import Picture
+from cifar_core.inference import pins
 from cifar_core.inference.pins import Pin, Watched
 from cifar_core.runs import LIVE_STATES, Run
 from cifar_core.untrusted import shown_name
@@ -57,7 +55,7 @@ def chooser() -> None:
     """Draw the pins of the next run, with buttons to change them."""
     count = len(chosen())
     counted = f"{count} picture{'s' * (count > 1)} pinned" if count else "pin pictures"
-    with st.expander(f"Watch it learn: {counted}", icon=":material/keep:"):
+    with st.expander(f"Watch it learn: {counted}", icon=":material/keep:", key="pin_panel"):
         st.caption(
             "While the network learns, its predictions for these pictures are recorded and drawn. Replace them with "
             "your own, here or on Classify."
@@ -159,9 +157,5 @@ def _test_pins(count: int) -> list[Pin]:
 
 def _take(files: Iterable[tuple[str, bytes]]) -> None:
     """Pin the pictures in `files` (name, bytes)."""
-    taken = list(itertools.islice(pictures.read_each(files), _MOST_READ + 1))
-    _add([Pin(one.network_input("centre"), shown_name(one.name)) for one in taken[:_MOST_READ] if not one.error])
-    bad = [one for one in taken[:_MOST_READ] if one.error]
-    if len(taken) > _MOST_READ:
-        bad.append(Picture("the rest", error=f"At most {_MOST_READ} files are read at a time; upload fewer."))
-    st.session_state["pin_refused"] = bad
+    taken, st.session_state["pin_refused"] = uploads.read(files, _MOST_READ)
+    _add([Pin(one.network_input("centre"), shown_name(one.name)) for one in taken])

@@ -110,7 +110,9 @@ def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
     live = state in runs.LIVE_STATES
     if findings or live:
         is_open = not live and any(finding.level == "problem" for finding in findings)
-        with st.expander(_title(findings, state), expanded=is_open, icon=":material/stethoscope:"):
+        key = f"diagnosis_{run.id}_{is_open}"  # with one key it stays open as its title changes; another one opens it
+        look: dict[str, Any] = {"icon": ":material/stethoscope:", "key": key}
+        with st.expander(_title(findings, state), expanded=is_open, **look):
             _diagnosis(run, findings)
 
 

@@ -43,12 +43,14 @@ def show() -> None:
     known = {row.run.id: row for row in rows}
     shown += [known[id_] for id_ in chosen if known[id_] not in shown]
     chosen = _selected(shown, chosen)
-    if any(row.state in LIVE_STATES for row in rows):
-        guarded.polled(_signature, _signature(), _POLL_SECONDS)()
+    with st.container():  # always drawn, like the next ones: the browser would rebuild what follows
+        if any(row.state in LIVE_STATES for row in rows):
+            guarded.polled(_signature, _signature(), _POLL_SECONDS)()
     selected = [known[id_] for id_ in chosen]
     comparison.show(selected, shown, names)
-    if len(selected) > 1:
-        comparison.verdict(selected, names)
+    with st.container():
+        if len(selected) > 1:
+            comparison.verdict(selected, names)
     st.header("Runs")
     _table(shown, chosen, names)
     manage(selected, names)
@@ -108,9 +110,10 @@ def _selected(shown: list[Row], chosen: list[str]) -> list[str]:
         rows = event["selection"]["rows"]  # what a browser sends may not fit the table
         picked = [id_ for row, id_ in enumerate(ids) if row in rows]
         chosen = [*(id_ for id_ in chosen if id_ in picked), *(id_ for id_ in picked if id_ not in chosen)]
-    if len(chosen) > training_charts.MOST_RUNS:
-        st.warning(f"Only the first {training_charts.MOST_RUNS} selected runs are compared.")
-        chosen = chosen[: training_charts.MOST_RUNS]
+    with st.container():
+        if len(chosen) > training_charts.MOST_RUNS:
+            st.warning(f"Only the first {training_charts.MOST_RUNS} selected runs are compared.")
+            chosen = chosen[: training_charts.MOST_RUNS]
     words = ",".join(chosen) or "none"
     st.session_state.update(runs_chosen=chosen, runs_linked=words)
     address.link("runs", words, ",".join(_best(shown)) or "none")
@@ -252,8 +255,7 @@ def trash_panel() -> None:
 def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     deleted = {id_: name for id_, name in st.session_state.get("runs_deleted", {}).items() if id_ in trash.contents()}
-    if deleted:
-        guarded.undo_bar(formatting.plain(", ".join(deleted.values())), "undo", _restore, list(deleted))
+    guarded.undo_bar("runs_deleted", formatting.plain(", ".join(deleted.values())), _restore, list(deleted))
 
 
 def _delete(row: Row) -> None:
@@ -265,7 +267,6 @@ def _restore(ids: Sequence[str]) -> None:
     for id_ in ids:
         trash.restore(id_)
     st.session_state["runs_chosen"] = [*st.session_state.get("runs_chosen", []), *ids]
-    st.session_state.pop("runs_deleted", None)
 
 
 def high_scores(rows: Sequence[Row], names: dict[str, str]) -> None:

@@ -80,9 +80,10 @@ def panel(run: Run) -> float:
         with place:
             live_chart.show(chart, metric)
     dashed_line(curves, live)
-    pinned.panel(run, state, sum(progress.planned_epochs(run).values()))
-    if is_complete:
-        result_details(result)
+    with st.container():  # its chart comes with the first epoch; the expanders below stay open
+        pinned.panel(run, state, sum(progress.planned_epochs(run).values()))
+        if is_complete:
+            result_details(result)
     run_history.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return seconds

@@ -43,7 +43,8 @@ def show() -> None:
         search_results.show(name)
     elif not known:
         st.info("The results of your search appear here: the best settings, a chart for each, and every trial.")
-    with st.expander("New search", expanded=not known or st.session_state["search_form"], icon=":material/add:"):
+    look: dict[str, Any] = {"icon": ":material/add:", "key": f"search_new_{len(known)}"}  # closed by another key
+    with st.expander("New search", expanded=not known or st.session_state["search_form"], **look):
         _new()
 
 

@@ -39,25 +39,27 @@ def show(name: str) -> None:
 def panel(name: str) -> bool:
     """Draw the state and findings of a search; return whether it is live."""
     sweep = find(name)
+    head = st.container()  # its lines come and go; the charts below stay
+    with st.container():
+        _status(sweep)
     if not sweep.ended:
         has_failed = sweep.done and not sweep.is_live
-        st.header("Every trial failed" if has_failed else "The first trial is not finished yet")
-        _status(sweep)
+        head.header("Every trial failed" if has_failed else "The first trial is not finished yet")
         return sweep.is_live
     shares = _importances(name, len(sweep.ended), studies.identity(name))
     cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
     sentence = findings.conclusion(sweep, shares)
     first, _, rest = sentence.partition(". ")
-    st.header(formatting.plain(first), help=glossary.explain(f"{sentence} pruning"))
+    head.header(formatting.plain(first), help=glossary.explain(f"{sentence} pruning"))
     if rest:
-        st.markdown(formatting.plain(rest))
-    _status(sweep)
-    if noise:
-        st.markdown(formatting.plain(noise.words))
-    for knob, side in sweep.at_edge.items():
-        label = formatting.plain(KNOBS[knob].label)
-        st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
+        head.markdown(formatting.plain(rest))
+    with st.container():
+        if noise:
+            st.markdown(formatting.plain(noise.words))
+        for knob, side in sweep.at_edge.items():
+            words = f"The best {formatting.plain(KNOBS[knob].label)} is at the {side} end of its range"
+            st.caption(f":material/arrow_right_alt: {words}: try a wider range.")
     opened = _openable(sweep).get(st.query_params.get("trial", "")) or sweep.best
     if cells:
         _heat_map(cells, [item.knob for item in sweep.plan.ranges], noise is not None, opened)
@@ -142,7 +144,8 @@ def _progress(sweep: Findings) -> str:
 
 def _extend(sweep: Findings) -> None:
     """Draw a popover that extends the search."""
-    with st.popover("Extend", icon=":material/add:"):
+    key = f"search_extend_{sweep.goal.trials}_{sweep.goal.seconds}"  # another key closes it once it was extended
+    with st.popover("Extend", icon=":material/add:", key=key):
         by_time = sweep.goal.seconds is not None
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
         arguments = (sweep.name, 0, float(amount)) if by_time else (sweep.name, int(amount), 0.0)
@@ -169,8 +172,8 @@ def _delete(name: str) -> None:
 def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     name = st.session_state.get("search_deleted")
-    if name is not None and studies.is_restorable(name):
-        guarded.undo_bar(formatting.plain(name), "undo_search", studies.restore, name)
+    words = formatting.plain(name) if name is not None and studies.is_restorable(name) else ""
+    guarded.undo_bar("search_deleted", words, studies.restore, name)
 
 
 def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> None:
@@ -191,10 +194,12 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
     place = next((n for n, cell in enumerate(cells) if opened in cell.trials), None)
     x, y = names
     figure = search_charts.heat_map(cells, x, y, shown == "spread", place)
-    clicked = live_chart.draw(figure, "grid_map")
-    trials = cells[clicked].trials if clicked is not None and clicked < len(cells) else ()
-    if trials:
-        _open(max(trials, key=lambda trial: trial.accuracy or 0.0).number)
+
+    def take(number: int) -> None:
+        if 0 <= number < len(cells) and cells[number].trials:
+            _open(max(cells[number].trials, key=lambda trial: trial.accuracy or 0.0).number)
+
+    live_chart.draw(figure, "grid_map", on_click=take)
     if not repeated:
         st.caption("One seed each: small differences may be noise. Repeat with another seed to measure it.")
 
@@ -217,14 +222,11 @@ def _more_charts(sweep: Findings, opened: Trial | None) -> None:
 
 def _clickable(figure: Any, key: str) -> None:
     """Draw a figure with trials as points; a click opens one."""
-    clicked = live_chart.draw(figure, f"search_{key}")
-    if clicked is not None:
-        _open(clicked)
+    live_chart.draw(figure, f"search_{key}", on_click=_open)
 
 
 def _open(number: int) -> None:
     st.query_params["trial"] = str(number + 1)
-    st.rerun()
 
 
 def _table(sweep: Findings, opened: Trial | None) -> None:
@@ -242,13 +244,10 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
         columns["Seed"] = [trial.params.get("seed") for trial in trials]
     number, key = st.column_config.NumberColumn, f"trials_{sweep.name}"
 
-    def take(place: int) -> None:
-        st.query_params["trial"] = str(trials[place].number + 1)
-
     def take_row() -> None:
         for place in st.session_state[key]["selection"]["rows"]:
             if place < len(trials):
-                take(place)
+                _open(trials[place].number)
 
     tables.show(
         columns,
@@ -260,7 +259,7 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
             "Time": number(format="%.0f s", width=65),
             "State": {"width": 80},
         },
-        take,
+        lambda place: _open(trials[place].number),
         [place for place, trial in enumerate(trials) if trial is opened],
         height=min(36 * (len(trials) + 1) + 3, 330),
         on_select=take_row,

@@ -42,19 +42,22 @@ def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> 
 
 def start(title: str) -> None:
     """Create and open a project with two empty classes."""
-    name = projects.free_name(title)
-    projects.create(name)
-    _open(name)
+    name = _created(title)
     for _ in range(2):
         _new_class(name)
 
 
 def example() -> None:
     """Create and open a project of a few training images."""
-    name = projects.free_name("example")
+    _add_images(_created("example"), EXAMPLE, _EXAMPLE_EACH)
+
+
+def _created(title: str) -> str:
+    """Create and open an empty project; return its name."""
+    name = projects.free_name(title)
     projects.create(name)
     _open(name)
-    _add_images(name, EXAMPLE, _EXAMPLE_EACH)
+    return name
 
 
 def _open(name: str) -> None:
@@ -103,18 +106,18 @@ def add(name: str, pairs: Iterable[tuple[str, Picture]]) -> None:
 
 
 def problems() -> None:
-    """Show the errors of added pictures once."""
+    """Show the errors of added pictures once, in a container that is always drawn: see `guarded.undo_bar`."""
     sentences = st.session_state.pop("teach_problems", [])
     more = [f"And {len(sentences) - _SAID:,} more."] if len(sentences) > _SAID else []
-    if sentences:
-        st.warning("  \n".join(map(formatting.plain, [*sentences[:_SAID], *more])), icon=":material/warning:")
+    with st.container():
+        if sentences:
+            st.warning("  \n".join(map(formatting.plain, [*sentences[:_SAID], *more])), icon=":material/warning:")
 
 
 def undo_bar(name: str) -> None:
     """Draw a button that undoes the removal of a picture or class of this project."""
-    removed = st.session_state.get("teach_undo")
-    if removed and removed[0] == name:
-        guarded.undo_bar(removed[1], "teach_put_back", _put_back, name, *removed[2:])
+    project, words, *removed = st.session_state.get("teach_deleted", ("", ""))
+    guarded.undo_bar("teach_deleted", words if project == name else "", projects.put_back, name, *removed)
 
 
 def _remove(name: str, label_name: str, key: str | None = None) -> None:
@@ -131,12 +134,7 @@ def _remove(name: str, label_name: str, key: str | None = None) -> None:
             files[sample] = projects.content(name, sample.key)
     projects.remove(name, label.name, key)
     words = "1 picture" if key else f"class {formatting.plain(label.name)}"
-    st.session_state["teach_undo"] = name, words, label.name, number, files
-
-
-def _put_back(*removed: Any) -> None:
-    projects.put_back(*removed)
-    del st.session_state["teach_undo"]
+    st.session_state["teach_deleted"] = name, words, label.name, number, files
 
 
 def classes(name: str, project: projects.Project) -> None:

@@ -49,8 +49,8 @@ _MOST_HEADS = 6  # most columns with names; with more classes they get numbers
 def model(name: str) -> Model | None:
     """Return the model of a project, refitted after a change. If it cannot be fitted, show why and return None."""
     stamp = (name, projects.stamp(name))
+    place = st.empty()
     if st.session_state.get("taught", (None,))[0] != stamp:
-        place = st.empty()
         bar = functools.cache(lambda: place.container(key="teach_progress", border=True).empty())
 
         def report(done: int, total: int) -> None:
@@ -84,7 +84,7 @@ def result(fitted: Model) -> None:
     for line in warnings[:_MOST_WARNINGS]:
         st.markdown(line)
     if len(warnings) > _MOST_WARNINGS:
-        with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings"):
+        with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings", key="teach_warnings"):
             st.markdown("\n\n".join(warnings[_MOST_WARNINGS:]))
     st.html(_confusion(confusion_counts(held_out), fitted.project.names))
 

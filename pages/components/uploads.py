@@ -6,6 +6,7 @@ The browser classifies the live camera; a picture is sent only when the user pre
 import base64
 import contextlib
 import functools
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import ImageError
 from cifar_core.export import webpage
 from cifar_core.inference.classifier import Classifier
-from cifar_core.inference.pictures import SIDE, Crop, Picture, crop_box, read_compact
+from cifar_core.inference.pictures import SIDE, Crop, Picture, crop_box, read_compact, read_each
 from cifar_core.network import litert_format
 from cifar_core.untrusted import quoted, shown_name
 from pages.components import address, formatting, guarded, tiles
@@ -137,6 +138,14 @@ def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> 
             bar.progress(1.0, f"Reading pictures: {len(taken):,}")
     bar.empty()
     _show(taken, bad)
+
+
+def read(files: Iterable[tuple[str, bytes]], most: int) -> tuple[list[Picture], list[Picture]]:
+    """Return the pictures of `files` (name, bytes), compact, and those with an error; at most `most` are read."""
+    found = [picture.compact() for picture in itertools.islice(read_each(files), most + 1)]
+    if len(found) > most:
+        found[most] = Picture("the rest", error=f"At most {most} files are read at a time; upload fewer.")
+    return [one for one in found if not one.error], [one for one in found if one.error]
 
 
 def sample(name: str) -> bytes:

@@ -303,9 +303,9 @@ def test_deleting_is_undone() -> None:
     sound(button(app, "delete").click().run())
     assert runs.list_runs() == [other]
     assert app.selectbox(key="managed").options == [app.selectbox(key="managed").options[0]]
-    sound(button(app, "undo").click().run())
+    sound(button(app, "undo_runs_deleted").click().run())
     assert runs.list_runs() == [other, run]
-    assert button(app, "undo") is None
+    assert button(app, "undo_runs_deleted") is None
     assert app.query_params["runs"] == f"{other.id},{run.id}"  # chosen again
 
 

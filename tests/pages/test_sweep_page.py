@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from app_pages import button, charts_of, open_explore, press_tile, sound, texts, tiles_of
+from app_pages import button, charts_of, open_explore, press_tile, sound, texts, tiles_of, trigger
 from filelock import FileLock
 from finished_sweeps import FIVE, grid, play
 from streamlit.testing.v1 import AppTest
@@ -18,7 +18,7 @@ from cifar_core.data import cifar10, download
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Plan
 from cifar_core.untrusted import quoted
-from pages.components import formatting, live_chart, search_results
+from pages.components import formatting, search_results
 
 MARKUP = "<img src=x onerror=alert(1)> **bold**"
 
@@ -248,14 +248,12 @@ def test_the_best_trial_links_to_its_run_and_another_when_it_is_asked_for() -> N
 
 
 @pytest.mark.parametrize("figure", ["search_history", "search_slice_dropout", "search_front", "search_pair"])
-def test_a_click_on_a_point_shows_its_trial(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_click_on_a_point_shows_its_trial(figure: str) -> None:
     study = play("one", *FIVE, goal=5)
     app = open_explore(section="search", sweep="one")
     drawn = charts_of(app)[figure]["data"]
     assert any(1 in trace.get("customdata", ()) for trace in drawn)
-    clicks = [1]
-    monkeypatch.setattr(live_chart, "show", lambda _, key, on_click: clicks.pop() if clicks and key == figure else None)
-    app = sound(app.run())
+    trigger(app, figure, "clicked", 1)
     assert opened(app) == ("2", "65.0")
     assert app.query_params["trial"] == "2"
     assert link(app) == f"run={study.trials[1].user_attrs['run']}"
@@ -285,9 +283,9 @@ def test_a_sweep_is_deleted_and_the_deletion_undone() -> None:
     sound(button(app, "delete_sure").click().run())
     assert app.info
     assert studies.names() == []
-    sound(button(app, "undo_search").click().run())
+    sound(button(app, "undo_search_deleted").click().run())
     assert opened(app) == ("5", "80.0")
-    assert button(app, "undo_search") is None
+    assert button(app, "undo_search_deleted") is None
 
 
 def test_a_running_sweep_cannot_be_deleted() -> None:

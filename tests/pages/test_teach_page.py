@@ -82,7 +82,7 @@ def test_a_burst_is_one_and_a_picture_can_be_removed(kinds):
     app = trigger(app, "teach_kinds_0_pictures", "remove", samples[-1].key)
     assert projects.load(kinds).classes[0].samples == samples[:-1]
     app = trigger(app, "teach_kinds_0_pictures", "remove", samples[-1].key)  # the second click of two
-    sound(button(app, "teach_put_back").click().run())
+    sound(button(app, "undo_teach_deleted").click().run())
     assert projects.load(kinds).classes[0].samples == samples
     assert projects.image(kinds, samples[-1].key).size
 
@@ -101,6 +101,13 @@ def test_a_live_frame_is_answered_and_asks_for_the_next(kinds):
     before = component(app, "teach_live").json
     app = trigger(app, "teach_live", "frames", [url("stripes", 70)])
     assert "### stripes" in texts(app.markdown) and component(app, "teach_live").json != before
+
+
+def test_of_many_photos_to_try_the_first_are_shown_and_the_rest_is_said(kinds):
+    many = zipped({f"{n}.png": png(drawn("spots", n, 32)) for n in range(26)})
+    app = put(open_app(TEACH), "teach_try", many__zip=many)
+    assert len(tiles_of(app, "teach_photo_tiles")) == 24
+    assert "At most 24 files" in texts(app.error)
 
 
 def test_a_photo_that_was_tried_is_added_to_a_class(kinds):
@@ -168,10 +175,10 @@ def test_a_deleted_class_can_be_put_back(kinds):
     before = projects.load(kinds)
     app = sound(button(open_app(TEACH), "teach_kinds_0_delete").click().run())
     assert projects.load(kinds).names == ["spots"]
-    app = sound(button(app, "teach_put_back").click().run())
+    app = sound(button(app, "undo_teach_deleted").click().run())
     assert projects.load(kinds) == before
     assert all(projects.content(kinds, sample.key) for label in before.classes for sample in label.samples)
-    assert not [one for one in app.button if one.key == "teach_put_back"]
+    assert not [one for one in app.button if one.key == "undo_teach_deleted"]
 
 
 def test_the_ten_of_cifar10_stand_beside_own_classes(kinds):

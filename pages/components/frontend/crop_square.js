@@ -17,7 +17,7 @@ export default function({ data, parentElement, setTriggerValue }) {
     crop.style.aspectRatio = data.ratio;
     crop.style.width = `min(100%, ${26 * data.ratio}rem)`;
     square.hidden = !data.square;
-    if (!data.square || crop.grip) return;
+    if (!data.square || crop.grip || crop.later) return;  // while the user moves it, an older place comes too late
     const [across, down] = data.shares;  // largest square as shares of width and height
     let [x, y, side] = data.square;
     const put = (left, top, size) => {
@@ -56,6 +56,9 @@ export default function({ data, parentElement, setTriggerValue }) {
         event.preventDefault();
         put(x + right - grown * across / 2, y + below - grown * down / 2, side + grown);
         clearTimeout(crop.later);
-        crop.later = setTimeout(send, 250);
+        crop.later = setTimeout(() => {
+            crop.later = undefined;
+            send();
+        }, 250);
     };
 }

@@ -1,5 +1,5 @@
 const HIDDEN_MS = 5000; // a short look at another tab changes nothing
-let watched, started;
+let watched, started = null; // of this session, so that only a start scrolls
 
 function watchTab(report) {
   let timer;

@@ -60,12 +60,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     box.classList.toggle("live", data.live);
     const shown = JSON.stringify(data.pictures);
     if (box.shown !== shown) {
+        if (box.shown && box.name !== data.name) camera(box, false); // another class took the place of a deleted one
         box.shown = shown;
         const remove = (key) => setTriggerValue("remove", key);
         list.replaceChildren(...data.pictures.map((one, number) => picture(one, number, data.name, remove)));
         if (data.more) list.append(make("li", { className: "more", textContent: `+${data.more}` }));
         if (!box.timer) box.note.textContent = "";
     }
+    box.name = data.name;
     if (!box.toggle.textContent) box.toggle.textContent = "Camera";
     toggle.onclick = () => camera(box, !box.stream).then(ask);
     flip.onclick = () => {
