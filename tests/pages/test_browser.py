@@ -50,9 +50,9 @@ def is_ours(message) -> bool:
     return message.type == "error" and "/_stcore/" not in message.location["url"]
 
 
-def see(page, text: str | re.Pattern, patience: float = PATIENCE) -> None:
+def see(page, text: str | re.Pattern) -> None:
     """Wait until `text` is on the screen."""
-    playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=patience)
+    playwright.expect(page.get_by_text(text).first).to_be_visible()
 
 
 def wait_for_more_points(page, than: int) -> int:
@@ -75,7 +75,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(app, page, tmp
     first = wait_for_more_points(page, than=0)
     second = wait_for_more_points(page, than=first)
     (run,) = runs.list_runs()
-    assert f"run={run.id}" in page.url
+    page.wait_for_url(f"**run={run.id}**")
     config = run.config
     assert (config.image_size, config.weights, config.train_images, config.head_epochs) == (32, "random", 2_000, 50)
     assert config.early_stopping_patience == 100
@@ -92,7 +92,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(app, page, tmp
     see(page, re.compile("^Stopped"))
     assert run.state == "stopped"
 
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")  # all of the page says so
+    page.evaluate(SETTLED)  # all of the page says so
     press(page, "Resume")
     see(page, re.compile("^Finished after"))
     see(page, "of 100 new pictures correct")
@@ -109,8 +109,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(app, page, tmp
     page.get_by_role("link", name="Classify").click()
     see(page, "Or drop or paste photos here")  # Train takes files, too, and may still be there
     page.locator("input[type=file]").set_input_files(picture)
-    page.wait_for_function(BARS)
-    bars = page.evaluate(BARS)
+    bars = page.wait_for_function(BARS).json_value()
     shares = [float(share.rstrip("%")) for share in bars["shares"]]
     assert sorted(bars["names"]) == sorted(CLASSES)
     assert sorted(shares, reverse=True) == shares
@@ -134,8 +133,9 @@ def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
 def test_a_fresh_server_may_first_be_asked_for_any_page_and_a_click_opens_a_trial_or_a_cell(app, page):
     page.goto(f"{app.address}/classify")
     see(page, "Or drop or paste photos here")
-    links = page.get_by_test_id("stTopNavLink").all_inner_texts()
-    assert [link.split()[-1] for link in links] == PAGES  # behind the name of an icon
+    links = page.get_by_test_id("stTopNavLink")
+    playwright.expect(links).to_have_count(len(PAGES))
+    assert [link.split()[-1] for link in links.all_inner_texts()] == PAGES  # behind the name of an icon
     assert page.get_by_test_id("stSidebarNavLink").count() == 0
 
     study = play("one", *FIVE, goal=5)
@@ -147,7 +147,7 @@ def test_a_fresh_server_may_first_be_asked_for_any_page_and_a_click_opens_a_tria
     page.get_by_text("Order of trials, cost").click()
     click(page, ".st-key-search_front .points path:nth-child(3)")
     see(page, re.compile(r"^Trial 3: validation accuracy 70\.0%"))
-    assert "trial=3" in page.url
+    page.wait_for_url("**trial=3**")
 
     grid(0.5, 0.8, 0.6, 0.7)
     page.goto(f"{app.address}/explore?section=surface&grid=map")

@@ -4,8 +4,9 @@ import time
 from unittest import mock
 
 import oidc_provider
+import pytest
 from oidc_provider import MISDIRECTED, running_provider
-from real_browser import MARKS, opened_tab
+from real_browser import MARKS, SETTLED, opened_tab
 from streamlit.web.server.starlette import starlette_app_utils
 from teach_pictures import drawn
 
@@ -16,6 +17,7 @@ from cifar_core.inference.pictures import Picture
 from cifar_core.runs import records, write_json
 from cifar_core.teach import project as projects
 
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 DAY, COOKIE = 86_400, "_streamlit_user"
 FIRST, ROTATED = "a secret of the first term" * 2, "a secret of the second term" * 2
@@ -145,9 +147,9 @@ def another_account_finds_nothing_of_hers(app, page, chromium) -> None:
             visitor.goto(f"{app.address}/teach?project={name}")
         page.locator("input[value=face]").wait_for()
         other.locator(".st-key-teach_start button").wait_for()  # that of who has no project
+        other.evaluate(SETTLED)
         assert other.locator("input[value=face]").count() == 0
         for visitor in (page, other):
             visitor.goto(f"{app.address}/?run={run.id}")
             button = visitor.locator("[class*=st-key-resume] button")
-            button.wait_for()
-            assert button.is_enabled() == (visitor is page)
+            playwright.expect(button).to_be_enabled(enabled=visitor is page)
