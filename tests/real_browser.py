@@ -1,7 +1,8 @@
 """What the tests in a real browser share: the program, how it is started, and the marks of a file of such tests."""
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -98,3 +99,12 @@ def training_slot() -> FileLock:
     """Return a lock: while it is held, runs that start wait in the queue, so that none ends before it is stopped."""
     runs.runs_dir().mkdir(exist_ok=True)
     return FileLock(runs.runs_dir() / SLOT)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different free ports of localhost."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

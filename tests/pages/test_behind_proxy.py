@@ -8,9 +8,9 @@ from nginx_proxy import NGINX, PATH, running_nginx
 from oidc_provider import register, running_provider, secrets
 from PIL import Image
 from playwright import sync_api as playwright
-from real_browser import CHROMIUM, MARKS, PATIENCE
+from real_browser import CHROMIUM, MARKS, PATIENCE, free_ports
 
-from cifar_core.bench_browser import free_port, running_app
+from cifar_core.bench_browser import running_app
 
 pytestmark = [*MARKS, pytest.mark.skipif(NGINX is None, reason="nginx is not installed")]
 
@@ -60,7 +60,7 @@ def is_refused(place, status: str) -> None:
 
 
 def test_below_a_path_in_frames_and_behind_a_small_limit(page, recorded_run, tmp_path, monkeypatch) -> None:
-    app_port, port, small, https = (free_port() for _ in range(4))
+    app_port, port, small, https, provider_port = free_ports(5)
     address, frame = f"http://localhost:{port}{PATH}", page.frame_locator("iframe")
     with running_nginx(tmp_path, app_port, {port: "200m", small: "1m", https: "200m"}, https):
         with running_app(tmp_path / "app.log", app_port, PATH):
@@ -81,7 +81,7 @@ def test_below_a_path_in_frames_and_behind_a_small_limit(page, recorded_run, tmp
             page.goto(f"http://127.0.0.1:{port}/frame?of=https://localhost:{https}{PATH}/classify")
             upload(frame, 64)
             is_classified(frame)
-        with running_provider(free_port()) as provider:
+        with running_provider(provider_port) as provider:
             callback, file = f"{address}/oauth2callback", tmp_path / "secrets.toml"
             file.write_text(secrets(provider, callback, "a long secret" * 4, register(provider, callback)))
             monkeypatch.setenv("STREAMLIT_SECRETS_FILES", str(file))

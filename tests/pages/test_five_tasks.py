@@ -13,7 +13,7 @@ from cifar_core.runs import labels, write_json
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 MOST_CLICKS = 3
-TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=1"
+TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=0"
 
 
 class Phone:

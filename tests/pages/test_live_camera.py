@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from real_browser import MARKS, SETTLED
+from real_browser import MARKS
 
 from cifar_core.data import cifar10
 from cifar_core.export import webpage
@@ -31,10 +31,12 @@ def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(app, ta
     shares = [float(text.rstrip("%")) for text in camera.locator("li span:last-child").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
     assert not tab.get_by_text("camera.jpg").count()
+    camera.evaluate("(box) => (box.isSame = true)")
     camera.get_by_role("button", name="Keep this one").click()
     tab.locator(".st-key-photo").wait_for()
-    tab.evaluate(SETTLED)
-    assert camera.locator("li").count() == 3  # it goes on
+    tab.locator(".st-key-headline h2").wait_for()
+    assert camera.evaluate("(box) => box.isSame && box.stream.active")  # it goes on
+    assert camera.locator("li").count() == 3
     tab.get_by_text("Camera", exact=True).click()
     camera.wait_for(state="detached")
 

@@ -113,10 +113,10 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(watching):
     assert page.evaluate("seen.shift") < 0.05
 
 
-SLOW_PLOTLY = """(() => {
+LATE_PLOTLY = """(() => {
     const fetched = window.fetch;
     window.fetch = async (address, ...rest) => {
-        if (String(address).includes("plotly.min")) await new Promise((done) => setTimeout(done, 4000));
+        if (String(address).includes("plotly.min")) await new Promise((done) => (window.loadPlotly = done));
         return fetched(address, ...rest);
     };
 })()"""
@@ -126,12 +126,15 @@ def test_a_chart_whose_code_loads_slowly_still_follows_the_window(app, chromium)
     rows = live_rows()
     run = make_run("running", rows=rows[:BEGUN], stage="head", updated=time.time())
     with living_worker(run), opened_tab(chromium, 1280, 900) as page:
-        page.add_init_script(SLOW_PLOTLY)
+        page.add_init_script(LATE_PLOTLY)
         page.goto(f"{app.address}/?run={run.id}")
         page.wait_for_selector(".st-key-accuracy .live-chart", state="attached")
         for start in range(BEGUN, BEGUN + 30, 10):  # messages that overtake the first
+            before = page.evaluate(f"{CHART}.drawn")
             append(run, rows[start : start + 10])
-            page.wait_for_timeout(1_000)
+            page.wait_for_function(f"before => {CHART}.drawn !== before", arg=before)
+        assert not page.evaluate(POINTS)
+        page.evaluate("loadPlotly()")
         page.wait_for_function(f"{POINTS} > 0")
         page.set_viewport_size({"width": 900, "height": 900})
         page.wait_for_function(f"Math.abs({CHART}._fullLayout.width - {CHART}.offsetWidth) < 2")

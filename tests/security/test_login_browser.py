@@ -6,12 +6,12 @@ from unittest import mock
 import oidc_provider
 import pytest
 from oidc_provider import MISDIRECTED, running_provider
-from real_browser import MARKS, SETTLED, opened_tab
+from real_browser import MARKS, SETTLED, free_ports, opened_tab
 from streamlit.web.server.starlette import starlette_app_utils
 from teach_pictures import drawn
 
 from cifar_core import runs
-from cifar_core.bench_browser import free_port, running_app
+from cifar_core.bench_browser import running_app
 from cifar_core.config import TrainConfig
 from cifar_core.inference.pictures import Picture
 from cifar_core.runs import records, write_json
@@ -51,10 +51,10 @@ def aged(value: str, secret: str, days: float) -> str:
 
 def test_login_from_the_first_visit_to_the_last(tab, chromium, tmp_path, monkeypatch) -> None:
     page = tab
-    port = free_port()
+    port, provider_port = free_ports(2)
     callback, file = f"http://localhost:{port}/oauth2callback", tmp_path / "secrets.toml"
     monkeypatch.setenv("STREAMLIT_SECRETS_FILES", str(file))
-    with running_provider(free_port()) as provider:
+    with running_provider(provider_port) as provider:
         client = oidc_provider.register(provider, callback)
         file.write_text(oidc_provider.secrets(provider, callback, FIRST, client))
         with running_app(tmp_path / "first.log", port) as app:
