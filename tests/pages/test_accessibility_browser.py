@@ -99,17 +99,21 @@ def open_page(tab, app, page: str, opens_panels: bool = True) -> None:
     """Show `page` of the app, as a rule with all panels open."""
     tab.goto(f"{app.address}/{page}")
     tab.wait_for_selector("h1")
-    tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    tab.evaluate(SETTLED)
     if opens_panels:
         tab.evaluate("() => document.querySelectorAll('details:not([open]) > summary').forEach((one) => one.click())")
-    tab.evaluate(SETTLED)
+        tab.evaluate(SETTLED)
 
 
 def check(tab, app, pages: Iterable[str]) -> set[str]:
-    """Look at `pages` in both themes, and on a phone; return the names of Streamlit's elements on them."""
+    """Look at `pages` in both themes, and on a phone; return the names of Streamlit's elements on them.
+
+    The titles of the tab and of the page are looked at where the address is no more than the page.
+    """
     axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
     found = {}
     elements: set[str] = set()
+    heights = set()
     touch = tab.context.new_cdp_session(tab)
     for page in pages:
         touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
@@ -123,6 +127,10 @@ def check(tab, app, pages: Iterable[str]) -> set[str]:
         levels = tab.evaluate(HEADINGS)
         assert levels[0] == 1 and levels.count(1) == 1, page
         assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), (page, levels)
+        if "?" not in page:
+            playwright.expect(tab).to_have_title(f"{page.capitalize() or 'Train'} · CIFAR Studio")
+            title = tab.locator("h1")
+            heights.add((title.bounding_box()["y"], title.evaluate("(one) => getComputedStyle(one).padding")))
         tab.emulate_media(color_scheme="dark")
         tab.wait_for_function(IS_DARK)
         tab.evaluate(SETTLED)
@@ -136,6 +144,7 @@ def check(tab, app, pages: Iterable[str]) -> set[str]:
         assert not tab.evaluate(SIDEWAYS), page
         assert not tab.evaluate(COVERED), page
         elements |= set(tab.evaluate(ELEMENTS))
+    assert len(heights) <= 1, heights
     assert not {key: violations for key, violations in found.items() if violations}
     return elements
 
@@ -171,7 +180,7 @@ def test_axe_finds_nothing_on_a_run_that_lives_failed_or_has_all_its_files(fille
         check(tab, app, [*pages, f"evaluate?run={recorded_run.id}&sure=true&classes=true"])
 
 
-def test_axe_finds_nothing_headings_are_in_order_and_a_phone_scrolls_one_way_and_has_large_targets(
+def test_axe_finds_nothing_titles_and_headings_are_in_order_and_a_phone_scrolls_one_way_and_has_large_targets(
     filled, app, tab
 ) -> None:
     elements = check(tab, app, PAGES)
@@ -206,19 +215,19 @@ def watched_run():
     return run
 
 
-EPOCHS_SHOWN = """(slider) => {  // each is there for a quarter of a second only
-    window.shown = [];
-    const look = () => shown.at(-1) === slider.ariaValueText || shown.push(slider.ariaValueText);
-    new MutationObserver(look).observe(slider, {attributeFilter: ["aria-valuetext"]});
+PAST = """(slider) => {  // what the slider has said; some of it is there for a quarter of a second only
+    window.past = [];
+    const look = (changes) => past.push(...changes.map(({ oldValue }) => oldValue));
+    new MutationObserver(look).observe(slider, {attributeFilter: ["aria-valuetext"], attributeOldValue: true});
 }"""
 
 
-def test_nothing_plays_where_motion_is_reduced(app, chromium, watched_run) -> None:
+def test_nothing_plays_where_motion_is_reduced(app, tab, watched_run) -> None:
     for motion, buttons in (("no-preference", 1), ("reduce", 0)):
-        with opened_tab(chromium, reduced_motion=motion) as tab:
-            open_page(tab, app, f"?run={watched_run.id}", opens_panels=False)
-            tab.wait_for_selector(".st-key-watch input[type=range]")
-            assert tab.locator(".st-key-watch button:visible").count() == buttons
+        tab.emulate_media(reduced_motion=motion)
+        open_page(tab, app, f"?run={watched_run.id}", opens_panels=False)
+        tab.wait_for_selector(".st-key-watch input[type=range]")
+        assert tab.locator(".st-key-watch button:visible").count() == buttons
 
 
 def test_the_keyboard_plays_and_goes_through_the_epochs_of_a_picture(app, tab, watched_run) -> None:
@@ -229,21 +238,12 @@ def test_the_keyboard_plays_and_goes_through_the_epochs_of_a_picture(app, tab, w
     heading.get_by_text("labeled cat").wait_for()
     assert slider.get_attribute("aria-valuetext") == "Head, epoch 1"
     reach(tab, ".st-key-watch button")
-    slider.evaluate(EPOCHS_SHOWN)
+    slider.evaluate(PAST)
     tab.keyboard.press("Enter")
-    tab.wait_for_function("shown.at(-1) === 'Head, epoch 2'")
-    assert tab.evaluate("shown") == [f"Head, epoch {epoch}" for epoch in range(3)]
+    playwright.expect(slider).to_have_attribute("aria-valuetext", "Head, epoch 2")
+    said = [words for words, _ in itertools.groupby(tab.evaluate("past"))]
+    assert said == ["Head, epoch 1", "before any training", "Head, epoch 1"]
     heading.get_by_text("correct").wait_for()
-
-
-def test_titles_name_the_page_and_are_at_one_height(filled, app, tab) -> None:
-    heights = set()
-    for page in ("", "classify", "teach", "explore", "evaluate", "learn"):
-        open_page(tab, app, page, opens_panels=False)
-        playwright.expect(tab).to_have_title(f"{page.capitalize() or 'Train'} · CIFAR Studio")
-        title = tab.locator("h1")
-        heights.add((title.bounding_box()["y"], title.evaluate("(one) => getComputedStyle(one).padding")))
-    assert len(heights) == 1, heights
 
 
 def test_a_click_on_the_picture_of_a_card_opens_its_lesson(app, tab) -> None:
@@ -253,12 +253,13 @@ def test_a_click_on_the_picture_of_a_card_opens_its_lesson(app, tab) -> None:
     tab.wait_for_url("**lesson=scaling**")
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390)])
-def test_on_a_phone_start_is_in_sight_and_why_it_is_disabled(app, tab, width, height) -> None:
-    tab.set_viewport_size({"width": width, "height": height})
+def test_on_a_phone_start_is_in_sight_and_why_it_is_disabled(app, tab) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
     open_page(tab, app, "?alpha=1.3&weights=imagenet", opens_panels=False)
-    for place in (".st-key-start button:disabled", ".st-key-start_buttons [data-testid=stAlert]"):
-        tab.wait_for_function(IN_SIGHT_PAST_THE_NOTICE, arg=place)
+    for width, height in ((390, 844), (844, 390)):
+        tab.set_viewport_size({"width": width, "height": height})
+        for place in (".st-key-start button:disabled", ".st-key-start_buttons [data-testid=stAlert]"):
+            tab.wait_for_function(IN_SIGHT_PAST_THE_NOTICE, arg=place)
 
 
 def test_on_a_phone_the_photo_stays_in_sight(app, tab) -> None:
