@@ -91,9 +91,9 @@ def test_a_name_with_markup_a_bad_file_an_explanation_and_the_camera(page: Any) 
     page.locator("#note").filter(has_text="notes.txt").wait_for()
     page.set_input_files("#file", str(SAMPLE))
     page.locator("#why").click()
-    page.locator("#note").filter(has_text="evidence").wait_for(timeout=120_000)
+    page.locator("#note").filter(has_text="evidence").wait_for()
     assert page.locator("#bars li").count() == 10
     answer = page.locator("#answer").inner_text()
     page.check("#camera")
-    page.locator("#answer").filter(has_not_text=answer).wait_for()
+    page.locator("#answer").filter(has_text="%", has_not_text=answer).wait_for()
     assert json.loads(page.locator("#model").text_content())["classes"][3] == "cat"

@@ -54,7 +54,7 @@ def signalled(run: Run, stage: str, number: signal.Signals) -> None:
 def test_a_worker_told_to_end_is_stopped_and_keeps_the_epochs_that_ended(
     short_config: TrainConfig, small_data: Path
 ) -> None:
-    run = jobs.start_run(short_config)
+    run = jobs.start_run(replace(short_config, fine_tune_epochs=100, early_stopping_patience=100))
     signalled(run, "import", signal.SIGTERM)
     assert (run.state, places(run)) == ("stopped", [])
     jobs.resume_run(run)
@@ -131,4 +131,4 @@ def test_a_training_started_by_a_click_goes_on_when_the_servers_terminal_is_clos
             page.goto(f"http://localhost:{port}/?run={run.id}")
             page.get_by_text(re.compile("Phase 2")).first.wait_for()
             page.get_by_role("button", name="Stop", exact=True).click()
-            wait_for(lambda: run.state == "stopped", "the new server stops it", 30)
+            wait_for(lambda: run.state == "stopped", "the new server stops it")

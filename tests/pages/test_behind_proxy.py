@@ -1,6 +1,5 @@
 """The app below a path behind nginx, in frames of its own and of another site, and behind a small limit of bodies."""
 
-import contextlib
 import io
 
 import numpy as np
@@ -9,12 +8,11 @@ from nginx_proxy import NGINX, PATH, running_nginx
 from oidc_provider import register, running_provider, secrets
 from PIL import Image
 from playwright import sync_api as playwright
-from real_browser import CHROMIUM, MARKS
+from real_browser import CHROMIUM, MARKS, PATIENCE, free_ports
 
-from cifar_core.bench_browser import free_port, running_app
+from cifar_core.bench_browser import running_app
 
 pytestmark = [*MARKS, pytest.mark.skipif(NGINX is None, reason="nginx is not installed")]
-PATIENCE = 60_000
 
 
 def photo(side: int) -> bytes:
@@ -36,6 +34,7 @@ def page(tmp_path):
             args=["--no-sandbox", "--disable-gpu", "--disable-features=TrackingProtection3pcd"],
             ignore_https_errors=True,
             viewport={"width": 1280, "height": 1000},
+            timeout=PATIENCE,
         )
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
@@ -44,7 +43,7 @@ def page(tmp_path):
 
 
 def upload(place, side: int) -> None:
-    place.locator("input[type=file]").first.set_input_files(
+    place.locator(".st-key-drop_zone input[type=file]").set_input_files(
         {"name": "noise.png", "mimeType": "image/png", "buffer": photo(side)}
     )
 
@@ -57,11 +56,11 @@ def is_refused(place, status: str) -> None:
     """The file is refused with `status`, and below it stands what that means."""
     place.get_by_role("alert").get_by_text(status).wait_for(state="attached")
     said = "place => getComputedStyle(place, '::after').content"
-    assert status in place.locator("[data-testid=stFileUploader]").first.evaluate(said)
+    assert status in place.locator(".st-key-drop_zone [data-testid=stFileUploader]").evaluate(said)
 
 
 def test_below_a_path_in_frames_and_behind_a_small_limit(page, recorded_run, tmp_path, monkeypatch) -> None:
-    app_port, port, small, https = (free_port() for _ in range(4))
+    app_port, port, small, https, provider_port = free_ports(5)
     address, frame = f"http://localhost:{port}{PATH}", page.frame_locator("iframe")
     with running_nginx(tmp_path, app_port, {port: "200m", small: "1m", https: "200m"}, https):
         with running_app(tmp_path / "app.log", app_port, PATH):
@@ -82,20 +81,17 @@ def test_below_a_path_in_frames_and_behind_a_small_limit(page, recorded_run, tmp
             page.goto(f"http://127.0.0.1:{port}/frame?of=https://localhost:{https}{PATH}/classify")
             upload(frame, 64)
             is_classified(frame)
-        with running_provider(free_port()) as provider:
+        with running_provider(provider_port) as provider:
             callback, file = f"{address}/oauth2callback", tmp_path / "secrets.toml"
             file.write_text(secrets(provider, callback, "a long secret" * 4, register(provider, callback)))
             monkeypatch.setenv("STREAMLIT_SECRETS_FILES", str(file))
             with running_app(tmp_path / "login.log", app_port, PATH):
-                for _ in range(3):  # nginx may still take the app, which was just replaced, for down
-                    page.goto(f"{address}/learn")
-                    with contextlib.suppress(playwright.TimeoutError):
-                        page.get_by_role("button", name="Log in").click(timeout=20_000)
-                        break
+                page.goto(f"{address}/learn")
+                page.get_by_role("button", name="Log in").click()
                 page.locator("input[name=sub]").fill("ada")
                 page.get_by_role("button", name="Authorize").click()
                 page.get_by_role("link", name="Log out").wait_for()
-                assert page.url.startswith(address)
+                page.wait_for_url(f"{address}/**")
 
 
 def pages_components_downloads_and_uploads_work(page, address: str, run) -> None:

@@ -3,11 +3,13 @@
 import re
 import shutil
 
-from real_browser import MARKS
+import pytest
+from real_browser import MARKS, SETTLED
 
 from cifar_core.evaluation import data_map
 from cifar_core.runs import Run
 
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 
 
@@ -33,15 +35,20 @@ def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(app, tab, undistur
 def choose_a_dot_and_then_more(page) -> None:
     hard = dots(page, "Easy, ambiguous, hard")
     hard.locator(".scatterlayer .point").first.wait_for()
+    page.evaluate(SETTLED)
     hard.scroll_into_view_if_needed()
-    hard.locator(".scatterlayer .point").first.dispatch_event("click")
+    dot = hard.locator(".scatterlayer .point").first.bounding_box()
+    page.mouse.click(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    page.get_by_text("1 chosen", exact=True).first.wait_for()
+    page.evaluate(SETTLED)
     area = hard.locator(".nsewdrag").bounding_box()
     page.mouse.move(area["x"] + 5, area["y"] + 5)
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] - 5, area["y"] + area["height"] - 5, steps=5)
     page.mouse.up()
-    page.get_by_text(re.compile(r"^\d+ chosen$")).first.wait_for()
-    assert int(page.get_by_text(re.compile(r"^\d+ chosen$")).first.inner_text().split()[0]) > 50
+    more = page.get_by_text(re.compile(r"^\d\d+ chosen$")).first
+    more.wait_for()
+    assert int(more.inner_text().split()[0]) > 50
     page.mouse.dblclick(area["x"] + 8, area["y"] + 8)
     page.get_by_text("The most ambiguous first.").wait_for()
 
@@ -50,8 +57,9 @@ def make_the_map(page) -> None:
     page.get_by_text("Alike", exact=True).first.click()
     page.locator(".st-key-make_map button").click()
     page.get_by_text(re.compile("^Made in")).first.wait_for()
-    assert dots(page, "Before training").locator(".scatterlayer .point").count() == 200
-    assert dots(page, "After fine-tuning").locator(".scatterlayer .point").count() == 200
+    for title in ("Before training", "After fine-tuning"):
+        playwright.expect(dots(page, title).locator(".scatterlayer .point")).to_have_count(200)
+    page.evaluate(SETTLED)
 
 
 ZOOM = """async (chart) => { // on the ten dots around the first one

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from real_browser import MARKS, PATIENCE, opened_tab
+from real_browser import MARKS, SETTLED, opened_tab
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
@@ -13,7 +13,7 @@ from cifar_core.runs import labels, write_json
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 MOST_CLICKS = 3
-TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=1"
+TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=0"
 
 
 class Phone:
@@ -33,7 +33,8 @@ class Phone:
     def sees(self, text: str | re.Pattern) -> str:
         """Return the first text on the page that matches, once it is visible without sideways scrolling."""
         place = self.tab.get_by_text(text).first
-        playwright.expect(place).to_be_visible(timeout=PATIENCE)
+        playwright.expect(place).to_be_visible()
+        self.tab.evaluate(SETTLED)
         box = place.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390
         return place.inner_text()
@@ -71,8 +72,11 @@ def train_and_say_the_accuracy(phone: Phone) -> None:
 
 def classify_a_photo(phone: Phone) -> None:
     phone.click(".st-key-sample_tiles button.tile")
-    assert re.fullmatch(r"[a-z]+, (over )?\d+%", phone.tab.locator(".st-key-headline h2").inner_text())
-    box = phone.tab.locator(".st-key-headline h2").bounding_box()
+    answer = phone.tab.locator(".st-key-headline h2")
+    answer.wait_for()
+    phone.tab.evaluate(SETTLED)
+    assert re.fullmatch(r"[a-z]+, (over )?\d+%", answer.inner_text())
+    box = answer.bounding_box()
     assert box["y"] + box["height"] <= 844, "the answer is on the first screen"
 
 
@@ -118,11 +122,12 @@ def test_each_of_five_tasks_takes_at_most_three_clicks_on_a_phone(server, narrow
 
 def the_menu_closes_once_a_page_is_chosen(tab) -> None:
     tab.wait_for_selector("h1")
+    tab.evaluate(SETTLED)
     is_open = "() => document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().left > -9"
     for name, title in (("Learn", "Guess"), ("Teach", "Teach it"), ("Train", "Train")):
         assert not tab.evaluate(is_open)
         tab.locator("[data-testid=stExpandSidebarButton]").click()
         tab.wait_for_function(is_open)
         tab.get_by_role("link", name=name).first.click()
-        tab.get_by_role("heading", name=title).first.wait_for()
+        tab.get_by_role("heading", name=title, level=1).wait_for()
         tab.wait_for_function(f"() => !({is_open})()")

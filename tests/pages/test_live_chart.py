@@ -1,12 +1,17 @@
-"""A live run in a real Chromium: frame by frame, while the test appends to its metrics as a worker would."""
+"""A live run in a real Chromium: frame by frame, while the test appends to its metrics as a worker would.
+
+How often it is looked at: each second, less often while nobody sees the tab.
+"""
 
 import json
+import re
 import time
 
 import numpy as np
 import pytest
 from app_pages import CONFIG, RESULT, living_worker, make_run, metrics
-from real_browser import MARKS, SETTLED, opened_tab
+from real_browser import MARKS, PATIENCE, SETTLED, opened_tab
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from cifar_core.inference import pins
 from cifar_core.runs import write_json
@@ -96,7 +101,7 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(watching):
     assert page.evaluate(f"{CHART}.layout.xaxis.range") == zoomed
     assert page.evaluate(f"{CHART}._fullData.map(trace => trace.visible)") == [True, "legendonly"]
     assert page.evaluate("seen.shift") < 0.05
-    assert "% trained" in page.title()
+    playwright.expect(page).to_have_title(re.compile("% trained"))
 
     write_json(run.path / "status.json", {"state": "finished", "stage": "done", "result": RESULT})
     page.wait_for_function("document.title.startsWith('Done')")
@@ -108,10 +113,10 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(watching):
     assert page.evaluate("seen.shift") < 0.05
 
 
-SLOW_PLOTLY = """(() => {
+LATE_PLOTLY = """(() => {
     const fetched = window.fetch;
     window.fetch = async (address, ...rest) => {
-        if (String(address).includes("plotly.min")) await new Promise((done) => setTimeout(done, 4000));
+        if (String(address).includes("plotly.min")) await new Promise((done) => (window.loadPlotly = done));
         return fetched(address, ...rest);
     };
 })()"""
@@ -121,12 +126,15 @@ def test_a_chart_whose_code_loads_slowly_still_follows_the_window(app, chromium)
     rows = live_rows()
     run = make_run("running", rows=rows[:BEGUN], stage="head", updated=time.time())
     with living_worker(run), opened_tab(chromium, 1280, 900) as page:
-        page.add_init_script(SLOW_PLOTLY)
+        page.add_init_script(LATE_PLOTLY)
         page.goto(f"{app.address}/?run={run.id}")
         page.wait_for_selector(".st-key-accuracy .live-chart", state="attached")
         for start in range(BEGUN, BEGUN + 30, 10):  # messages that overtake the first
+            before = page.evaluate(f"{CHART}.drawn")
             append(run, rows[start : start + 10])
-            page.wait_for_timeout(1_000)
+            page.wait_for_function(f"before => {CHART}.drawn !== before", arg=before)
+        assert not page.evaluate(POINTS)
+        page.evaluate("loadPlotly()")
         page.wait_for_function(f"{POINTS} > 0")
         page.set_viewport_size({"width": 900, "height": 900})
         page.wait_for_function(f"Math.abs({CHART}._fullLayout.width - {CHART}.offsetWidth) < 2")
@@ -158,3 +166,34 @@ def test_who_asked_for_it_once_is_notified_when_the_run_ends(watching):
     assert title.endswith(": finished")
     assert body == "Test accuracy 80.0%"
     assert not ask.is_visible()
+
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def intervals(frames: list[bytes]) -> list[float]:
+    """Return the seconds between two polls that the server has asked for, without repetitions."""
+    found: list[float] = []
+    for frame in frames:
+        message = ForwardMsg.FromString(frame)
+        if message.WhichOneof("type") == "auto_rerun" and message.auto_rerun.interval < 60:
+            found += [message.auto_rerun.interval] * (found[-1:] != [message.auto_rerun.interval])
+    return found
+
+
+def test_a_hidden_tab_polls_less_until_it_is_seen_again(app, tab):
+    run = make_run("running", rows=[], stage="head", began=time.time(), updated=time.time())
+    frames: list[bytes] = []
+    tab.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(bytes(frame))))
+    with living_worker(run):
+        tab.goto(f"{app.address}/?run={run.id}")
+        for hidden, expected in ((None, [1.0]), (True, [1.0, 10.0]), (False, [1.0, 10.0, 1.0])):
+            if hidden is not None:
+                tab.evaluate(HIDE, hidden)
+            deadline = time.monotonic() + PATIENCE / 1_000
+            while intervals(frames) != expected and time.monotonic() < deadline:
+                tab.wait_for_timeout(200)
+            assert intervals(frames) == expected

@@ -1,12 +1,12 @@
 """What a browser shows and what a press does agree: several clicks, Back, a reload, pastes, a server's restart."""
 
-import subprocess
-import sys
+import re
+from contextlib import ExitStack
 
 import pytest
-from real_browser import MARKS, PATIENCE
+from real_browser import MARKS, SETTLED, training_slot
 
-from cifar_core import bench_browser, jobs, machine, runs
+from cifar_core import bench_browser, jobs, runs
 from cifar_core.search import sweep_workers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -46,13 +46,10 @@ def click_in_a_row(page, place: str, pauses: tuple[int, ...]) -> None:
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
-def value_of(page, key: str) -> str:
-    return page.locator(f".st-key-{key}").get_by_role("slider").input_value()
-
-
 def test_what_is_on_screen_is_what_a_press_does(app, tab, recorded_run) -> None:
-    five_clicks_start_one_run(app, tab)
-    a_second_click_on_a_search_is_no_error(app, tab)
+    with training_slot():
+        five_clicks_start_one_run(app, tab)
+        a_second_click_on_a_search_is_no_error(app, tab)
     back_goes_through_the_views_one_by_one(app, tab, recorded_run)
     back_after_a_link_with_settings_is_one_step(app, tab, recorded_run)
     pastes_are_taken_but_not_from_fields_and_their_order_goes_back(app, tab)
@@ -65,7 +62,7 @@ def five_clicks_start_one_run(server, page) -> None:
     before = set(runs.list_runs())
     click_in_a_row(page, START, (60, 250, 60, 250))
     page.wait_for_url("**run=**")
-    page.wait_for_timeout(1_500)  # for what a click too many would start
+    page.evaluate(SETTLED)  # all clicks are answered
     (run,) = set(runs.list_runs()) - before
     jobs.stop_run(run)
 
@@ -75,8 +72,8 @@ def a_second_click_on_a_search_is_no_error(server, page) -> None:
         page.goto(f"{server.address}/explore?section=search{form}")
         see(page, ".st-key-search_start button:enabled")
         click_in_a_row(page, ".st-key-search_start button", (150,))
-        playwright.expect(page.locator(".st-key-search input").first).to_have_value(name, timeout=PATIENCE)
-        page.wait_for_timeout(1_000)
+        playwright.expect(page.locator(".st-key-search input").first).to_have_value(name)
+        page.evaluate(SETTLED)
         assert page.locator(ERROR).count() == 0
         sweep_workers.stop(name)
 
@@ -91,7 +88,7 @@ def back_goes_through_the_views_one_by_one(server, page, run) -> None:
     page.wait_for_url("**model=bundled")
     page.get_by_role("link", name="Explore").click()
     see(page, ".st-key-filter")
-    assert "model" not in page.url  # a word of another page
+    playwright.expect(page).not_to_have_url(re.compile("model"))  # a word of another page
     page.locator(".st-key-filter input").fill("quick")
     page.locator(".st-key-filter input").press("Enter")
     page.wait_for_url("**filter=quick**")
@@ -124,12 +121,14 @@ def back_after_a_link_with_settings_is_one_step(server, page, run) -> None:
 def pastes_are_taken_but_not_from_fields_and_their_order_goes_back(server, page) -> None:
     page.goto(f"{server.address}/classify")
     see(page, ".st-key-sample_tiles")
+    page.evaluate(SETTLED)  # what listens for a paste is not seen
     pasted = page.evaluate(PASTE, [[2_700], "", "body"])
     assert pasted["taken"] and pasted["bytes"][0] > 18_700_000  # in base 64 more than the socket takes
     see(page, ".bars")
     page.evaluate(PASTE, [[64, 64], "", "body"])
     tiles = page.locator(".st-key-gallery_tiles button")
     playwright.expect(tiles).to_have_count(2)
+    page.evaluate(SETTLED)
     views = page.get_by_role("radiogroup", name="More about it")
     assert views.evaluate("(element) => element.scrollWidth <= element.clientWidth")  # beside the gallery, too
     order = page.locator(".st-key-classify-sort input").first
@@ -140,7 +139,7 @@ def pastes_are_taken_but_not_from_fields_and_their_order_goes_back(server, page)
     page.go_back()
     playwright.expect(order).to_have_value(given)
     assert not page.evaluate(PASTE, [[64], "words", ".st-key-model input"])["taken"]
-    page.wait_for_timeout(1_000)
+    page.evaluate(SETTLED)
     playwright.expect(tiles).to_have_count(2)
 
 
@@ -155,30 +154,20 @@ def a_restart_of_the_server_swallows_no_press(server, page, run) -> None:
     page.wait_for_url("**dropout=0.4**")
     page.reload()
     see(page, START)
-    assert value_of(page, "dropout") == "0.4"
+    playwright.expect(page.locator(".st-key-dropout").get_by_role("slider")).to_have_value("0.4")
     before = set(runs.list_runs())
     server.process.terminate()
-    server.process.wait(20)
-    with page.expect_websocket(), table.expect_websocket():  # browsers connect again by themselves
-        again = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(server.port)],
-            cwd=machine.app_dir(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        bench_browser._wait_for(bench_browser.Server(server.port, again, None))
-    try:
+    server.process.wait(60)
+    with ExitStack() as again, training_slot():
+        with page.expect_websocket(), table.expect_websocket():  # browsers connect again by themselves
+            again.enter_context(bench_browser.running_app(port=server.port))
         page.locator(START).click()
         page.wait_for_url("**run=**")
         (run,) = set(runs.list_runs()) - before
         config = run.config
         assert (config.dropout, config.train_images, config.image_size, config.weights) == (0.4, 1_000, 32, "random")
         jobs.stop_run(run)
-        table.locator("[data-test-script-state=notRunning]").wait_for()
+        table.evaluate(SETTLED)  # its files have new addresses
         with table.expect_download() as download:
             table.locator(".st-key-download_confusion0 button").click()
         assert "airplane" in download.value.path().read_text()
-    finally:
-        again.terminate()
-        again.wait(20)

@@ -35,12 +35,14 @@ def test_two_classes_are_taught_tried_and_taken_away(app, chromium, tab, tmp_pat
     card = tab.locator(".st-key-teach_my-classes_2_card")
     card.get_by_role("button", name="Camera").click()
     hold = card.get_by_role("button", name="Hold to record")
+    tab.evaluate(SETTLED)
     hold.hover()
     tab.mouse.down()
     card.get_by_text(re.compile(r"^([5-9]|\d\d+) frames")).wait_for()
     tab.mouse.up()
     card.get_by_text(re.compile(r"^\d+ pictures")).filter(has_not_text=re.compile("^0")).wait_for()
     assert {sample.burst for sample in projects.load("my-classes").classes[2].samples} == {1}
+    tab.evaluate(SETTLED)
     assert hold.is_visible()  # the camera goes on
     tab.locator(".st-key-teach_my-classes_1_card").locator(uploads).set_input_files(files[:1])
     tab.get_by_text("were in the class already").wait_for()

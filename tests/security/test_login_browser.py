@@ -4,18 +4,20 @@ import time
 from unittest import mock
 
 import oidc_provider
+import pytest
 from oidc_provider import MISDIRECTED, running_provider
-from real_browser import MARKS, opened_tab
+from real_browser import MARKS, SETTLED, free_ports, opened_tab
 from streamlit.web.server.starlette import starlette_app_utils
 from teach_pictures import drawn
 
 from cifar_core import runs
-from cifar_core.bench_browser import free_port, running_app
+from cifar_core.bench_browser import running_app
 from cifar_core.config import TrainConfig
 from cifar_core.inference.pictures import Picture
 from cifar_core.runs import records, write_json
 from cifar_core.teach import project as projects
 
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 DAY, COOKIE = 86_400, "_streamlit_user"
 FIRST, ROTATED = "a secret of the first term" * 2, "a secret of the second term" * 2
@@ -49,10 +51,10 @@ def aged(value: str, secret: str, days: float) -> str:
 
 def test_login_from_the_first_visit_to_the_last(tab, chromium, tmp_path, monkeypatch) -> None:
     page = tab
-    port = free_port()
+    port, provider_port = free_ports(2)
     callback, file = f"http://localhost:{port}/oauth2callback", tmp_path / "secrets.toml"
     monkeypatch.setenv("STREAMLIT_SECRETS_FILES", str(file))
-    with running_provider(free_port()) as provider:
+    with running_provider(provider_port) as provider:
         client = oidc_provider.register(provider, callback)
         file.write_text(oidc_provider.secrets(provider, callback, FIRST, client))
         with running_app(tmp_path / "first.log", port) as app:
@@ -145,9 +147,9 @@ def another_account_finds_nothing_of_hers(app, page, chromium) -> None:
             visitor.goto(f"{app.address}/teach?project={name}")
         page.locator("input[value=face]").wait_for()
         other.locator(".st-key-teach_start button").wait_for()  # that of who has no project
+        other.evaluate(SETTLED)
         assert other.locator("input[value=face]").count() == 0
         for visitor in (page, other):
             visitor.goto(f"{app.address}/?run={run.id}")
             button = visitor.locator("[class*=st-key-resume] button")
-            button.wait_for()
-            assert button.is_enabled() == (visitor is page)
+            playwright.expect(button).to_be_enabled(enabled=visitor is page)
