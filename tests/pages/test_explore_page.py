@@ -238,7 +238,7 @@ def test_back_gives_the_selection_of_the_address_and_without_one_the_best() -> N
 
 
 def test_trials_stay_folded_unless_asked_for_or_named() -> None:
-    run, trial = make_run(0.7), make_run(0.9)
+    run, trial = make_run(0.7), make_run(0.9, name="onet3")
     runs.write_json(trial.path / runs.TRIAL_FILE, {})
     app = open_explore()
     assert len(table(app)) == 1

@@ -73,14 +73,15 @@ def test_the_first_visit_says_that_the_images_are_not_cifar10():
     assert says_synthetic(app)
 
 
-def test_a_width_that_cannot_be_had_is_answered_with_the_reason_and_cannot_be_started():
+def test_a_width_without_weights_starts_from_random_ones_or_is_answered_with_the_reason() -> None:
     app = open_app()
     sound(app.select_slider(key="alpha").set_value(1.3).run())
+    assert "random numbers" in texts(app.caption)
+    assert not app.error and not button(app, "start").disabled
+    app = open_app(alpha="1.3", weights="imagenet")
     assert "1.3" in texts(app.error).replace("\\", "")
     assert button(app, "start").disabled
     sound(app.select_slider(key="alpha").set_value(1.0).run())
-    assert not app.error
-    assert not button(app, "start").disabled
 
 
 def shown_settings(app) -> TrainConfig:
