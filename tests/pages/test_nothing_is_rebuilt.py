@@ -25,7 +25,10 @@ def test_nothing_is_rebuilt_by_what_comes_or_goes_above_it(app, tab, recorded_ru
 
 def unpinning_a_picture_leaves_the_pins_open(server, page) -> None:
     page.goto(server.address)
+    page.get_by_text("Watch it learn: 6 pictures pinned").wait_for()
+    page.evaluate(SETTLED)
     page.get_by_text("Watch it learn: 6 pictures pinned").click()
+    page.evaluate(SETTLED)  # else what moves meanwhile may swallow the click
     page.get_by_role("button", name="Unpin", exact=True).first.click()
     page.get_by_text("Watch it learn: 5 pictures pinned").wait_for()
     page.evaluate(SETTLED)
@@ -37,6 +40,8 @@ def a_choice_in_the_gallery_does_not_scroll_it_up(server, page) -> None:
     files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(drawn("spots", n, 32))} for n in range(30)]
     page.locator(".st-key-drop_zone [data-testid=stFileUploaderDropzoneInput]").set_input_files(files)
     tiles = page.locator(".st-key-gallery button.tile")
+    tiles.nth(29).wait_for()
+    page.evaluate(SETTLED)
     tiles.nth(29).scroll_into_view_if_needed()
     scrolled = page.locator(".st-key-gallery").evaluate_handle(SCROLLED)
     tiles.nth(29).click()
@@ -52,6 +57,7 @@ def a_deleted_run_and_its_undo_leave_the_charts(server, page, run: Run) -> None:
     page.get_by_text("Rename, note, star, delete").click()
     charts = page.locator(".live-chart:has(.main-svg)")
     charts.nth(1).wait_for()
+    page.evaluate(SETTLED)
     charts.evaluate_all(MARK)
     page.get_by_role("button", name="Delete", exact=True).click()
     undo = page.get_by_role("button", name="Undo")
@@ -63,6 +69,8 @@ def a_deleted_run_and_its_undo_leave_the_charts(server, page, run: Run) -> None:
     page.evaluate(SETTLED)
     assert all(charts.evaluate_all(MARKED))
     page.get_by_role("button", name="Delete", exact=True).click()
+    undo.wait_for()
+    page.evaluate(SETTLED)
     page.get_by_role("button", name="Hide", exact=True).click()
     undo.wait_for(state="detached")
     assert sorted([run.path.exists(), other.path.exists()]) == [False, True]  # hidden, not undone
@@ -85,6 +93,7 @@ def a_moved_slider_leaves_the_curves_of_the_head_lab(server, page) -> None:
     page.goto(f"{server.address}/explore?section=lab")
     curves = page.locator(".live-chart:has(.main-svg)").first
     curves.wait_for()
+    page.evaluate(SETTLED)
     curves.evaluate("(element) => (element.isMarked = true)")
     page.locator(".st-key-lab_sliders").get_by_role("slider").first.press("ArrowRight")
     page.get_by_text("Stored result on CIFAR-10").wait_for(state="detached")
