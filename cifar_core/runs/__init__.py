@@ -66,8 +66,8 @@ class Run:
     @property
     def is_trial(self) -> bool:
         """Whether a sweep created the run."""
-        is_named_so = re.search(r"t[0-9]+$", self.id)  # spares most runs a look at the disk
-        return is_named_so is not None and (self.path / TRIAL_FILE).exists()
+        has_number = re.search(r"t[0-9]+$", self.id) is not None  # most others have none, which needs no disk
+        return has_number and (self.path / TRIAL_FILE).exists()
 
     @property
     def path(self) -> Path:

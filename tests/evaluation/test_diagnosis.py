@@ -252,6 +252,7 @@ def test_without_an_epoch_there_is_nothing_to_say() -> None:
 
 
 def test_damaged_figures_are_left_out() -> None:
+    assert diagnosis.diagnose_rows(TrainConfig(), epochs("head", [0.5, 0.6], 2), {"weights": 5})
     for result in ({}, {"validation_accuracy": "0.9"}, {"validation_accuracy": 7, "validation_images": 10}):
         assert not {"test_surprise", "small_validation_set"} & set(examined("test_lower", result=result))
 
