@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -64,13 +65,18 @@ def mine_first(known: Iterable[Row]) -> list[Row]:
 
 
 def pick(known: list[Row], wanted: str, key: str) -> Run:
-    """Draw the select box of the user's runs in `known` and of `wanted`, the current one; store a change in the URL."""
-    if st.session_state.get("_picked") != (key, wanted):  # the URL names another one
-        st.session_state["_picked"] = key, wanted
-        st.session_state[key] = wanted
+    """Draw the select box of the user's runs in `known` and of `wanted`, the current one; store a change in the URL.
+
+    Each current run gets its own select box: a browser that does not yet show the latest one, but polls, sends the value
+    of the one before, which must not count as a choice.
+    """
+    *last, number = st.session_state.get("_picked", (key, wanted, 0))
+    number += last != [key, wanted]
+    st.session_state["_picked"] = key, wanted, number
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_titles(row for row in known if row.run.id in mine)
-    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, help=LIST_HELP)
+    look: dict[str, Any] = {"format_func": titles.__getitem__, "help": LIST_HELP, "key": f"{key}_{number}"}
+    chosen = st.selectbox("Run", list(titles), list(titles).index(wanted), **look)
     if chosen != wanted:
         st.query_params["run"] = chosen
         st.rerun()

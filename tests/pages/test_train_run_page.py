@@ -32,6 +32,11 @@ from pages.components import formatting, progress, run_picker
 EVALUATE = "pages/evaluate.py"
 
 
+def run_choice(app):
+    """Return the select box of the shown run."""
+    return next(box for box in app.selectbox if box.label == "Run")
+
+
 @pytest.mark.parametrize("asked", ["../../etc/passwd", "20260101-000000000-gone", MARKUP, "", "x" * 5_000])
 def test_an_address_that_names_no_run_is_answered_with_a_sentence(asked):
     app = open_app(run=asked)
@@ -44,7 +49,7 @@ def test_an_unknown_run_in_the_address_does_not_hide_the_known_ones(model):
     run = make_finished_run(model)
     app = open_app(run="20260101-000000000-gone")
     assert formatting.plain("20260101-000000000-gone") in texts(app.error)
-    assert app.selectbox(key="run_choice").value == run.id
+    assert run_choice(app).value == run.id
 
 
 @pytest.mark.parametrize("page", [TRAIN, CLASSIFY, EVALUATE])
@@ -77,7 +82,7 @@ def test_a_damaged_run_does_not_take_the_page_with_it(damage):
     for name, content in DAMAGES[damage].items():
         (run.path / name).write_text(content)
     app = open_app(run=run.id)
-    assert app.selectbox(key="run_choice").value == run.id
+    assert run_choice(app).value == run.id
     assert not button(app, "start").disabled
 
 
@@ -111,7 +116,7 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
     app.session_state["details_panel"] = True  # as a click on it does
     sound(app.run())
     assert "block_16_project" in layers()
-    assert app.selectbox(key="run_choice").value == run.id
+    assert run_choice(app).value == run.id
     assert says_synthetic(app)
 
 
@@ -145,39 +150,48 @@ def test_an_earlier_run_can_be_raced_against(model):
     assert len(charts_of(app)["loss"]["data"]) == 2
     sound(app.selectbox(key="ghost").set_value(earlier.id).run())
     assert len(charts_of(app)["loss"]["data"]) == 3
-    sound(app.selectbox(key="run_choice").set_value(earlier.id).run())  # nobody races against itself
+    sound(run_choice(app).set_value(earlier.id).run())  # nobody races against itself
     assert len(charts_of(app)["loss"]["data"]) == 2
 
 
 def test_the_address_decides_which_run_is_shown(model):
     older, newer = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
-    assert open_app().selectbox(key="run_choice").value == newer.id
+    assert run_choice(open_app()).value == newer.id
     app = open_app(run=older.id)
-    assert app.selectbox(key="run_choice").value == older.id
-    sound(app.selectbox(key="run_choice").set_value(newer.id).run())
+    assert run_choice(app).value == older.id
+    sound(run_choice(app).set_value(newer.id).run())
     assert app.query_params["run"] == newer.id
+
+
+def test_a_late_message_of_a_page_that_polls_does_not_bring_the_run_before_back(model):
+    older, newer = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
+    app = open_app(run=older.id)
+    late = app._tree.get_widget_states()
+    sound(run_choice(app).set_value(newer.id).run())
+    sound(app._run(late))
+    assert (app.query_params["run"], run_choice(app).value) == (newer.id, newer.id)
 
 
 def test_the_run_chosen_on_one_page_is_open_on_the_others(model):
     older, _ = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
     app = open_app(EVALUATE, run=older.id)
     sound(app.switch_page(TRAIN).run())
-    assert app.selectbox(key="run_choice").value == older.id
+    assert run_choice(app).value == older.id
     app.query_params.clear()
     sound(app.switch_page(CLASSIFY).run())
     assert app.selectbox(key="model").value == older.id
     app.query_params.clear()
     sound(app.switch_page(EVALUATE).run())
-    assert app.selectbox(key="evaluated").value == older.id
+    assert run_choice(app).value == older.id
     assert app.query_params["run"] == older.id, "a reload shows it again"
 
 
 def test_runs_that_look_alike_can_be_told_apart(model):
     chosen = [make_finished_run(model).id for _ in range(3)]
     app = open_app()
-    assert len(set(app.selectbox(key="run_choice").options)) == 3
+    assert len(set(run_choice(app).options)) == 3
     for run_id in chosen:
-        sound(app.selectbox(key="run_choice").set_value(run_id).run())
+        sound(run_choice(app).set_value(run_id).run())
         assert app.query_params["run"] == run_id
 
 
@@ -205,7 +219,7 @@ def test_a_live_run_comes_before_newer_ones_that_ended(model):
     run = make_run("running", stage="head")
     make_finished_run(model)
     with living_worker(run):
-        assert open_app().selectbox(key="run_choice").value == run.id
+        assert run_choice(open_app()).value == run.id
 
 
 def test_stop_is_one_press_and_the_run_can_then_be_resumed():
