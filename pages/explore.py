@@ -6,12 +6,12 @@ import streamlit as st
 
 from pages.components import address, guarded, head_lab, run_table, search
 
-# Sections in order: value in the URL -> title and draw function. (Streamlit would draw a docstring here.)
 SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "runs": ("Runs", run_table.show),
     "lab": ("Head lab", head_lab.show),
     "search": ("Search", search.show),
 }
+"""Sections in order: value in the URL -> title and draw function."""
 _OLD = ("sweep", "surface")  # names of the section Search in URLs of older versions
 
 

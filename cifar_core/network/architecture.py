@@ -8,6 +8,7 @@ weights and layers of the saved model share Keras's layer names.
     cost(alpha=0.5, image_size=96, dense_units=128, fine_tune_blocks=4).multiply_adds   # 17.9 million
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -173,6 +174,7 @@ def convolutions(alpha: float, image_size: int) -> list[Convolution]:
     return [*found, Convolution("Conv_1", (1, 1, channels, top_channels(alpha)), side, BLOCK_COUNT)]
 
 
+@functools.lru_cache(maxsize=1024)
 def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int) -> Cost:
     """Return the cost of a configuration; `fine_tune_blocks` (0 to 17) are counted from the top."""
     table, features = convolutions(alpha, image_size), top_channels(alpha)

@@ -67,8 +67,8 @@ def mine_first(known: Iterable[Row]) -> list[Row]:
 def pick(known: list[Row], wanted: str, key: str) -> Run:
     """Draw the select box of the user's runs in `known` and of `wanted`, the current one; store a change in the URL.
 
-    Each current run gets its own select box: a browser that does not yet show the latest one, but polls, sends the value
-    of the one before, which must not count as a choice.
+    Each current run gets its own select box: a browser that polls, but does not yet show the latest one, sends the
+    value of the one before, which must not count as a choice.
     """
     *last, number = st.session_state.get("_picked", (key, wanted, 0))
     number += last != [key, wanted]
