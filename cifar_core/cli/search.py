@@ -25,6 +25,8 @@ _POLL_SECONDS = 0.1
 
 def start_sweep(arguments: Namespace) -> Answer:
     """Start a sweep or a grid in the background."""
+    if arguments.grid and arguments.trials is not None:
+        raise SweepError("A grid trains every combination of its values; leave --trials out.")
     ranges = tuple(map(space.parse_range, arguments.vary or space.DEFAULT_KNOBS))
     plan = space.Plan(train.config_of(arguments), ranges, arguments.grid)
     usual = 30 if arguments.minutes is None else space.MOST_TRIALS
@@ -110,9 +112,12 @@ def stop_sweep(arguments: Namespace) -> Answer:
 def resume_sweep(arguments: Namespace) -> Answer:
     """Resume a sweep, or extend it by trials, minutes or seeds."""
     name = arguments.name
+    is_extended = arguments.trials is not None or arguments.minutes is not None
+    if arguments.seeds is not None and is_extended:
+        raise SweepError("--seeds repeats a grid; leave --trials and --minutes out.")
     if arguments.seeds is not None:
         sweep_workers.repeat(name, arguments.seeds, arguments.workers)
-    elif arguments.trials is not None or arguments.minutes is not None:
+    elif is_extended:
         sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0, arguments.workers)
     else:
         sweep_workers.resume(name, arguments.workers)

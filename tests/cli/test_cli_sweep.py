@@ -92,6 +92,8 @@ def test_a_grid_is_shown_cell_by_cell(tiny_config: TrainConfig, capsys: pytest.C
     assert "14.4 points" in shown  # q(0.95; 4, 4) = 5.757 of the error 2.5
     cells = json.loads(said(capsys, "sweep", "show", "one", "--json")[1])["cells"]
     assert cells[3] == {"values": {"dropout": 0.5, "alpha": 0.5}, "accuracies": [0.8, 0.8], "mean": 0.8, "spread": 0.0}
+    code, _, error = said(capsys, "sweep", "resume", "one", "--seeds", "1", "--trials", "3")
+    assert (code, "--trials" in error, studies.goal_of(study).trials) == (2, True, 8)
 
 
 def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +127,7 @@ def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.Ca
         ("start", "one", "--vary", "seed"),
         ("start", "one", "--vary", "dropout", "--vary", "dropout"),
         ("start", "one", "--grid", "--vary", "dropout"),
+        ("start", "one", "--grid", "--vary", "dropout=0,0.5", "--trials", "3"),
         ("start", "one", "--trials", "-3"),
         ("start", "one", "--minutes", "nan"),
         ("start", "one", "--workers", "0"),
