@@ -15,10 +15,10 @@ from cifar_core.teach import project as projects
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "answers", lambda url: False)
     for kind in ("stripes", "spots"):
-        (tmp_path / "Two kinds" / kind).mkdir(parents=True)
+        (tmp_path / "Two.kinds" / kind).mkdir(parents=True)
         for n in range(6):
-            (tmp_path / "Two kinds" / kind / f"{n}.png").write_bytes(png(drawn(kind, n)))
-    return tmp_path / "Two kinds"
+            (tmp_path / "Two.kinds" / kind / f"{n}.png").write_bytes(png(drawn(kind, n)))
+    return tmp_path / "Two.kinds"
 
 
 def said(capsys, *arguments, code=0):
