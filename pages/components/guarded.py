@@ -32,10 +32,12 @@ app_runs = False
 class _Actions:
     """State of a session's buttons: number of actions of each, lock during an action, pending results.
 
-    `failed` is an error to show, `address` the query parameters that a script run changed.
+    `pressed` are the actions of clicked buttons until they are called, `failed` is an error to show, `address` the
+    query parameters that a script run changed.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    pressed: dict[str, Callable[[], object]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
     failed: CifarError | None = None
     address: tuple[ScriptRunContext | None, dict[str, list[str]]] = (None, {})
@@ -69,6 +71,8 @@ def page(main: Callable[[], None]) -> None:
         _show_failure()
     try:
         main()
+        if actions.pressed:  # the button is no longer on the page
+            _act(next(iter(actions.pressed)))
     except CifarError as error:
         problem(error)
 
@@ -123,23 +127,38 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, bu
 
     `busy` is shown beside the button during an action that may take a second or more.
 
-    After an action the button gets a new key, so Streamlit ignores further clicks on the old one. It is not a callback:
-    a restarted server does not call callbacks for the first click.
+    After an action the button gets a new key, so Streamlit ignores further clicks on the old one. A callback stores the
+    action, as another click may interrupt the script before it reaches the button. It does not call it: its arguments
+    are those of the last script run, and a restarted server calls no callback for the first click.
     """
     actions = _actions()
     count = actions.counts[key]
-    if st.button(label, key=f"{key}_{count}" if count else key, **options):
-        with actions.lock:
-            actions.counts[key] = count + 1
-            try:
-                with st.spinner(busy) if busy else nullcontext():
-                    _in_own_thread(action, *arguments)
-            except CifarError as error:
-                actions.counts[key] = count  # no rerun: this button stays
-                actions.failed = error
-        _show_failure()
-        if actions.counts[key] > count:
+
+    def press() -> None:
+        if actions.counts[key] == count:
+            actions.pressed[key] = functools.partial(action, *arguments)
+
+    if st.button(label, key=f"{key}_{count}" if count else key, on_click=press, **options):
+        press()
+    if key in actions.pressed:
+        _act(key, busy)
+
+
+def _act(key: str, busy: str = "") -> None:
+    """Call the stored action of a button and rerun the page; show a CifarError instead."""
+    actions = _actions()
+    with actions.lock:
+        try:
+            with st.spinner(busy) if busy else nullcontext():
+                if action := actions.pressed.pop(key, None):  # else another script run has called it
+                    actions.counts[key] += 1
+                    _in_own_thread(action)
+        except CifarError as error:
+            actions.counts[key] -= 1  # no rerun: this button stays
+            actions.failed = error
+        else:
             st.rerun()
+    _show_failure()
 
 
 def own_button(

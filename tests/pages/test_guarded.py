@@ -4,6 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
+from pages.components import guarded
+
 
 def app() -> None:
     import streamlit as st
@@ -18,13 +20,20 @@ def app() -> None:
         start()
         raise RunError("There is no room.")
 
-    guarded.button("Start", start, key="start")
-    guarded.button("Other", start, key="other")
-    guarded.button("Refused", refuse, key="refused")
+    def draw() -> None:
+        if st.session_state.pop("interrupts", False):
+            st.rerun()  # as another click does
+        if not st.session_state.get("elsewhere"):
+            guarded.button("Start", start, key="start", busy="Starting")
+            guarded.button("Other", start, key="other")
+            guarded.button("Refused", refuse, key="refused")
+
+    guarded.page(draw)
 
 
 @pytest.fixture
-def page() -> AppTest:
+def page(monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(guarded, "app_runs", True)
     return AppTest.from_function(app, default_timeout=60).run()
 
 
@@ -57,3 +66,18 @@ def test_a_refused_action_leaves_its_button_as_it_is(page: AppTest) -> None:
     assert "no room" in page.error[0].value
     click_again(page, first)
     assert page.session_state["started"] == 2
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_click_counts_although_another_one_interrupts_the_script(page: AppTest, elsewhere: bool) -> None:
+    page.session_state["interrupts"], page.session_state["elsewhere"] = True, elsewhere
+    shown(page, "Start").click().run()
+    assert page.session_state["started"] == 1
+    page.run()
+    assert page.session_state["started"] == 1
+
+
+def test_an_interrupted_click_does_what_the_user_saw_and_its_error_is_shown(page: AppTest) -> None:
+    page.session_state["interrupts"], page.session_state["elsewhere"] = True, True
+    shown(page, "Refused").click().run()
+    assert (page.session_state["started"], "no room" in page.error[0].value) == (1, True)
