@@ -67,8 +67,8 @@ def mine_first(known: Iterable[Row]) -> list[Row]:
 def pick(known: list[Row], wanted: str, key: str) -> Run:
     """Draw the select box of the user's runs in `known` and of `wanted`, the current one; store a change in the URL.
 
-    Each current run gets its own select box: a browser that polls, but does not yet show the latest one, sends the
-    value of the one before, which must not count as a choice.
+    A run that was not chosen here gets a new select box: a browser that polls, but does not yet show the new one, sends
+    the value of the one before, which must not count as a choice.
     """
     *last, number = st.session_state.get("_picked", (key, wanted, 0))
     number += last != [key, wanted]
@@ -78,6 +78,7 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
     look: dict[str, Any] = {"format_func": titles.__getitem__, "help": LIST_HELP, "key": f"{key}_{number}"}
     chosen = st.selectbox("Run", list(titles), list(titles).index(wanted), **look)
     if chosen != wanted:
+        st.session_state["_picked"] = key, chosen, number
         st.query_params["run"] = chosen
         st.rerun()
     return Run(wanted)
