@@ -29,9 +29,8 @@ def teach(arguments: Namespace) -> Answer:
         return Answer(rows, [f"{row['id']}  {row['pictures']} pictures" for row in rows])
     folder = Path(arguments.folder)
     files: Iterable[tuple[str, bytes]] = _below(folder)
-    usual = folder.resolve().name
+    usual = folder.resolve().name if folder.is_dir() else folder.stem
     if not folder.is_dir():
-        usual = folder.stem
         wanted = "a folder or ZIP file with a folder for each class"
         files = [(folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError))]
     name, problems = projects.make(arguments.name or usual, files)

@@ -20,6 +20,9 @@ def app() -> None:
         start()
         raise RunError("There is no room.")
 
+    def delete(name: str) -> None:
+        st.session_state["deleted"] = name
+
     def draw() -> None:
         if st.session_state.pop("interrupts", False):
             st.rerun()  # as another click does
@@ -27,6 +30,7 @@ def app() -> None:
             guarded.button("Start", start, key="start", busy="Starting")
             guarded.button("Other", start, key="other")
             guarded.button("Refused", refuse, key="refused")
+            guarded.button("Delete", delete, st.session_state.get("selected", "first"), key="delete")
 
     guarded.page(draw)
 
@@ -77,7 +81,13 @@ def test_a_click_counts_although_another_one_interrupts_the_script(page: AppTest
     assert page.session_state["started"] == 1
 
 
-def test_an_interrupted_click_does_what_the_user_saw_and_its_error_is_shown(page: AppTest) -> None:
+def test_an_interrupted_click_acts_on_what_the_user_saw(page: AppTest) -> None:
+    page.session_state["interrupts"], page.session_state["selected"] = True, "second"
+    shown(page, "Delete").click().run()
+    assert page.session_state["deleted"] == "first"
+
+
+def test_the_error_of_an_interrupted_click_is_shown_although_its_button_is_gone(page: AppTest) -> None:
     page.session_state["interrupts"], page.session_state["elsewhere"] = True, True
     shown(page, "Refused").click().run()
     assert (page.session_state["started"], "no room" in page.error[0].value) == (1, True)
