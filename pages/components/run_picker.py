@@ -125,7 +125,7 @@ def state_badge(run: Run, state: str) -> None:
 def short_names(rows: Iterable[Row]) -> dict[str, str]:
     """Return run names for tables and legends, by ID; equal names begin with day and time."""
     names = {row.run.id: row.name for row in rows}
-    return _distinct(_distinct(names, local_time), _second)
+    return _distinct(names, local_time, _second)
 
 
 def run_title(row: Row) -> str:
@@ -167,10 +167,15 @@ def run_titles(rows: Iterable[Row]) -> dict[str, str]:
     return _distinct({row.run.id: run_title(row) for row in rows}, _second)
 
 
-def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
-    """Return `names` by ID; equal ones begin with `more(id)`, because a table or legend may cut the end."""
-    count = Counter(names.values())
-    return {id_: name if count[name] == 1 else f"{more(id_)} · {name}" for id_, name in names.items()}
+def _distinct(names: dict[str, str], *starts: Callable[[str], str]) -> dict[str, str]:
+    """Return `names` by ID; equal ones begin with the first of `starts(id)` that differs, since a list may cut the end.
+
+    At last with the ID: two users may start runs in the same millisecond.
+    """
+    for start in (*starts, str):
+        count = Counter(names.values())
+        names = {id_: name if count[name] == 1 else f"{start(id_)} · {name}" for id_, name in names.items()}
+    return names
 
 
 def _second(run_id: str) -> str:

@@ -309,6 +309,15 @@ def test_deleting_is_undone() -> None:
     assert app.query_params["runs"] == f"{other.id},{run.id}"  # chosen again
 
 
+def test_runs_of_the_same_millisecond_have_titles_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "new_id", "20261130-191457662-{}".format)
+    a, b = make_run(0.9, name="first"), make_run(0.9, name="second")
+    assert len(set(open_explore().selectbox(key="managed").options)) == 2
+    trash.move_to_trash(a)
+    trash.move_to_trash(b)
+    assert len(set(open_explore().selectbox(key="trash_run").options)) == 2
+
+
 def test_the_trash_gives_back_and_is_emptied() -> None:
     a, b = make_run(0.9, name="first"), make_run(0.8, name="second")
     trash.move_to_trash(a)
