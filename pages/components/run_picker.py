@@ -172,7 +172,8 @@ def _distinct(names: dict[str, str], *starts: Callable[[str], str]) -> dict[str,
 
     At last with the ID: two users may start runs in the same millisecond.
     """
-    for start in (*starts, str):
+    last: Callable[[str], str] = str
+    for start in (*starts, last):
         count = Counter(names.values())
         names = {id_: name if count[name] == 1 else f"{start(id_)} · {name}" for id_, name in names.items()}
     return names
