@@ -244,12 +244,12 @@ def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
     trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED
-    below = 0.0 if config.stored_layers else everything * _ROUGH_KERAS_FORWARD
+    below = 0.0 if config.stored_layers else _ROUGH_KERAS_FORWARD
     return {
         "start": _ROUGH_START_SECONDS,
         "features": everything * _ROUGH_FORWARD,
-        "head": _ROUGH_STEP_FIXED + below,
-        "fine_tune": trained + below,
+        "head": _ROUGH_STEP_FIXED + below * everything,
+        "fine_tune": trained + below * frozen,
         "evaluate": everything * _ROUGH_FORWARD,
     }[stage]
 

@@ -55,33 +55,32 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     """Freeze layers for `phase` and return the part of `network` to compute, compiled with a reset optimizer.
 
     `steps` is the number of steps per epoch, for the schedule. If `is_stored`, the inputs are cached features, float32
-    (n, ...), and a compiled part with the same network and layers is reused.
+    (n, ...), otherwise pixels. A compiled part with the same network and layers is reused.
     """
     model.freeze(network, config, phase.name)
     choices = config.optimizer, config.schedule, config.ema, config.distils
-    if is_stored:
-        last = model.first_trained_layer(config, phase.name)
-        is_folded = phase.name == "fine_tune" and config.batch_norm == "inference"
-        cut = architecture.cut_block(config.fine_tune_blocks) if is_folded else None
-        part = _compiled_part(network, last, cut, config.alpha, choices)
-    else:
-        part = _Compiled(network, network, choices, {})
+    last = model.first_trained_layer(config, phase.name)
+    is_folded = phase.name == "head" or config.batch_norm == "inference"
+    part = _compiled_part(network, last, is_stored, is_folded, config.alpha, choices)
     part.reset(config, phase, steps)
     return part.model
 
 
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)
-def _compiled_part(network: keras.Model, last: str, cut: int | None, alpha: float, choices: _Choices) -> _Compiled:
-    """Compile the layers after the frozen layer `last`. If `cut` is given, fold the batch norms after that block."""
-    frozen = network.get_layer(last).output
-    features = keras.Input(frozen.shape[1:])
+def _compiled_part(
+    network: keras.Model, last: str, is_stored: bool, is_folded: bool, alpha: float, choices: _Choices
+) -> _Compiled:
+    """Compile the layers after the frozen layer `last`, or all layers if the inputs are pixels."""
+    first = last if is_stored else "images"
+    given = network.get_layer(first).output
+    features = keras.Input(given.shape[1:])
     pooled: Any = features
-    if cut is not None:
-        pooled = model.BackboneTop(network, alpha, cut)(features)
-    elif last != "pooled":
-        pooled = keras.Model(frozen, network.get_layer("pooled").output)(features)
+    if first != "pooled" and is_folded:
+        pooled = model.FoldedBackbone(network, alpha, first)(features)
+    elif first != "pooled":
+        pooled = keras.Model(given, network.get_layer("pooled").output)(features)
     output, rates = model.connect_head(network, pooled)
-    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), choices, rates)
+    return _Compiled(network, keras.Model(features, output, name=f"after_{first}"), choices, rates)
 
 
 class _Compiled:

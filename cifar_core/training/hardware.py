@@ -50,8 +50,7 @@ def set_threads(config: TrainConfig) -> None:
     starts two threads for each CPU core of the machine, even if the process may use fewer cores.
     """
     inter_op, intra_op = machine.threads(), machine.threads()
-    is_stored = all(phase in config.stored_layers for phase, epochs in config.epochs.items() if epochs)
-    if is_stored and config.batch_norm == "inference":
+    if config.batch_norm == "inference":
         inter_op, intra_op = pieces(), machine.threads() // pieces()
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(inter_op))
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(intra_op))

@@ -1,6 +1,6 @@
-"""MobileNetV2 with this project's head as one flat Keras model, its parts, and a faster form of the fine-tuned blocks.
+"""MobileNetV2 with this project's head as one flat Keras model, its parts, and a faster form of its backbone.
 
-A batch norm in inference mode scales and shifts each channel. `BackboneTop` shares the variables of the network and
+A batch norm in inference mode scales and shifts each channel. `FoldedBackbone` shares the variables of the network and
 computes the same outputs: it folds the scale into the kernel of the convolution before and the shift into a bias, and
 computes a 1×1 convolution as a matrix product. No image of a batch then depends on another before the head, so each
 CPU core computes a piece of the batch.
@@ -203,21 +203,27 @@ def summary(network: keras.Model) -> str:
     return "\n".join(lines)
 
 
-class BackboneTop(keras.layers.Layer):
-    """The layers of `network` between block `cut` and the head, with shared variables and folded, frozen batch norms.
+class FoldedBackbone(keras.layers.Layer):
+    """The layers of `network` after the layer `last` up to the head, with shared variables and folded batch norms.
 
+    `last` is "images" or the last layer of a block. The batch norms must be in inference mode.
     float32 (n, h, w, c) -> float32 (n, 1280). With TensorFlow on a CPU, a batch is computed in `hardware.pieces()`
     independent pieces, otherwise in one.
     """
 
-    def __init__(self, network: keras.Model, alpha: float, cut: int) -> None:
-        super().__init__(name="backbone_top")
+    def __init__(self, network: keras.Model, alpha: float, last: str) -> None:
+        super().__init__(name="folded_backbone")
         is_on_processors = keras.backend.backend() == "tensorflow" and not hardware.has_gpu()
         self._pieces = hardware.pieces() if is_on_processors else 1
-        self._blocks = architecture.blocks(alpha)[cut + 1 :]
-        parts = [f"{block.name}_{part}" for block in self._blocks for part in ("expand", "depthwise", "project")]
-        self.convolutions = [network.get_layer(name) for name in (*parts, "Conv_1")]
-        self.norms = [network.get_layer(name) for name in (*(f"{part}_BN" for part in parts), "Conv_1_bn")]
+        blocks = architecture.blocks(alpha)
+        self._blocks = (
+            blocks[[block.output_layer for block in blocks].index(last) + 1 :] if last != "images" else blocks
+        )
+        names = [f"{block.name}_{part}" for block in self._blocks for part in _parts(block)]
+        names = ["Conv1", *names, "Conv_1"] if last == "images" else [*names, "Conv_1"]
+        self.preprocessing = [one for one in network.layers if last == "images" and one.name in ("scaling", "resizing")]
+        self.convolutions = [network.get_layer(name) for name in names]
+        self.norms = [network.get_layer(architecture.batch_norm_name(name)) for name in names]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Do nothing: the layers are already built."""
@@ -235,9 +241,15 @@ class BackboneTop(keras.layers.Layer):
         return keras.ops.concatenate(parts)[:given]
 
     def _piece(self, x: Any, kernels: dict[str, _Kernel]) -> Any:
+        for layer in self.preprocessing:
+            x = layer(x)
+        if "Conv1" in kernels:
+            kernel, bias = kernels["Conv1"]
+            x = keras.ops.relu6(keras.ops.conv(x, kernel, 2, "same") + bias)
         for block in self._blocks:
             start, name = x, block.name
-            x = keras.ops.relu6(_pointwise(x, *kernels[f"{name}_expand"]))
+            if block.expansion > 1:
+                x = keras.ops.relu6(_pointwise(x, *kernels[f"{name}_expand"]))
             x = keras.ops.relu6(_depthwise(x, *kernels[f"{name}_depthwise"], block.stride))
             x = _pointwise(x, *kernels[f"{name}_project"])
             x = start + x if block.residual else x
@@ -248,13 +260,18 @@ class BackboneTop(keras.layers.Layer):
         return input_shape[0], self.convolutions[-1].filters
 
 
+def _parts(block: architecture.Block) -> tuple[str, ...]:
+    return ("expand", "depthwise", "project") if block.expansion > 1 else ("depthwise", "project")
+
+
 def _folded(convolution: keras.layers.Layer, norm: keras.layers.Layer) -> _Kernel:
-    """Fold `norm` into `convolution`; return the kernel, (c, c') if 1×1 or (3, 3, c, 1) if depthwise, and the bias."""
+    """Fold `norm` into `convolution`; return the kernel, (c, c') if 1×1, otherwise of the same shape, and the bias."""
     scale = norm.gamma * keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
     shift = norm.beta - norm.moving_mean * scale
     if isinstance(convolution, keras.layers.DepthwiseConv2D):
         return convolution.kernel * scale[:, None], shift
-    return keras.ops.reshape(convolution.kernel, convolution.kernel.shape[2:]) * scale, shift
+    kernel = convolution.kernel * scale
+    return keras.ops.reshape(kernel, kernel.shape[2:]) if convolution.kernel_size == (1, 1) else kernel, shift
 
 
 def _pointwise(x: Any, kernel: Any, bias: Any) -> Any:
