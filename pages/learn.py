@@ -92,8 +92,7 @@ def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "
 
 
 def picture(lesson: Lesson, width: Literal["stretch"] | int) -> None:
-    svg = pictures.lesson(lesson.name)
-    st.image(svg, alt=pictures.alt(svg), width=width)
+    st.image(lesson.picture, alt=pictures.alt(lesson.picture), width=width)
 
 
 def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:

@@ -54,6 +54,11 @@ class Lesson:
         """The position among the lessons, from "1"."""
         return str(1 + list(LESSONS).index(self.name))
 
+    @property
+    def picture(self) -> str:
+        """A small SVG for both themes, which does not reveal the result, with a text alternative as `aria-label`."""
+        return (Path(__file__).parent / "pictures" / f"{self.name}.svg").read_text("utf-8")
+
 
 def answer_inside(fields: Sequence[float]) -> Answer:
     """First block with a receptive field as wide as the picture; `fields` come from `receptive_fields`."""
