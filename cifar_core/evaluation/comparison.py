@@ -51,12 +51,12 @@ class Pair:
 def mcnemar(a: Predictions, b: Predictions) -> McNemar:
     """Return McNemar's exact two-sided test of two models on the same images in the same order.
 
-    Raises ValueError if the labels differ.
+    Raises RunError if the labels differ.
     """
     from scipy.special import bdtr  # scipy.stats takes a second to import
 
     if len(a.labels) != len(b.labels) or (a.labels != b.labels).any():
-        raise ValueError("the models saw different images")
+        raise RunError("they did not see the same test images.")
     only_a, only_b = int((a.is_correct & ~b.is_correct).sum()), int((b.is_correct & ~a.is_correct).sum())
     p_value = min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))  # symmetric, so both tails
     return McNemar(len(a.labels), only_a, only_b, p_value)
@@ -139,8 +139,6 @@ def _pair(a: Run, b: Run, load: Callable[[Run], Predictions]) -> Pair:
         return Pair(a, b, mcnemar(*tests))
     except RunError as error:
         return Pair(a, b, None, str(error))
-    except ValueError:
-        return Pair(a, b, None, "they did not see the same test images.")
 
 
 def _fingerprint(run: Run) -> str:

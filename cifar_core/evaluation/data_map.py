@@ -96,7 +96,6 @@ def load_dynamics(run: Run) -> Dynamics | None:
     labels = predictions.load(run).validation.labels
     rows = phase_summary.epoch_rows(run.metrics())
     names = [f"{curves.PHASE_NAMES[row['phase']]}, epoch {row['epoch']}" for row in rows]
-    shape = (-1, len(labels), len(CLASSES))
     try:
         if (run.path / EPOCHS_FILE).stat().st_size > _MOST_EPOCH_BYTES:
             return None
@@ -104,7 +103,8 @@ def load_dynamics(run: Run) -> Dynamics | None:
     except OSError:
         return None
     one = len(labels) * len(CLASSES)
-    probabilities = values[: len(values) // one * one].reshape(shape)[: len(names)].astype(np.float32)
+    whole = values[: len(values) // one * one].reshape(-1, len(labels), len(CLASSES))
+    probabilities = whole[: len(names)].astype(np.float32)
     with np.errstate(invalid="ignore"):  # an untrusted file may contain NaN
         sound = ((probabilities >= 0).all(axis=2) & (np.abs(probabilities.sum(axis=2) - 1) < _ROUNDED)).all(axis=1)
     if sound.sum() < 2:

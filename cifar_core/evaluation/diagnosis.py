@@ -9,7 +9,6 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import diagnosis_rules, phase_summary
 from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, set_knob
-from cifar_core.evaluation.phase_summary import Phase
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.runs import Run
 
@@ -49,7 +48,7 @@ def diagnose_rows(
     """Return the findings, problems first. `error` is the message of a failed run, `result` its metrics."""
     epochs, phases = phase_summary.epoch_rows(rows), phase_summary.phases(rows, config.schedule)
     if not ended:
-        phases = [phase for phase in phases if _is_over(phase, phases)]
+        phases = [phase for phase in phases if phase is not phases[-1] or phase.epochs >= phase.planned]
         epochs = [row for row in epochs if any(row["phase"] == phase.name for phase in phases)]
     case = Case(config, *_cross_entropies(epochs), phases, result or {}, error)
     findings = [
@@ -77,11 +76,6 @@ def _agreed(findings: Sequence[Finding]) -> list[Finding]:
 
 def _axis(knob: str) -> str:
     return "epochs" if knob in _LONGER else knob
-
-
-def _is_over(phase: Phase, phases: Sequence[Phase]) -> bool:
-    """Return whether `phase` of a live run has no more epochs."""
-    return phase is not phases[-1] or phase.epochs >= phase.planned
 
 
 def test_surprise(case: Case) -> Finding | None:

@@ -310,9 +310,8 @@ def validation_above_training(case: Case) -> Finding | None:
 def wrong_pixel_range(case: Case) -> Finding | None:
     """Find a pixel range other than that of ImageNet weights."""
     weights = str(case.result.get("weights", "ImageNet"))  # of an imported run, possibly a number
-    if case.config.weights in ("bundled", "random") or "ImageNet" not in weights:
-        return None
-    if case.config.scaling != "zero_to_one":
+    is_imagenet = case.config.weights not in ("bundled", "random") and "ImageNet" in weights
+    if not is_imagenet or case.config.scaling != "zero_to_one":
         return None
     best = max(case.phases, key=lambda phase: phase.best)
     return Finding(

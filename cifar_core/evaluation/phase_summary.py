@@ -15,7 +15,7 @@ import msgspec
 
 from cifar_core import jobs, runs, untrusted
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, os_errors_as
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, curves, records
@@ -223,16 +223,14 @@ def keep_head(run: Run) -> Run:
         )
     if records.environment(run.path) is None:
         raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be a run; train it again.")
-    made = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
-    try:
-        runs.write_json(made.path / PARENT_FILE, {"id": run.id})
-        shutil.copyfile(run.path / "environment.json", made.path / "environment.json")
-        shutil.copyfile(run.path / HEAD_FILE, made.path / "checkpoint.npz")
-    except OSError as error:
-        shutil.rmtree(made.path, ignore_errors=True)
-        raise RunError(f"Phase 1 could not be written: {error.strerror}; free disk space and try again.") from None
-    jobs.spawn_worker(made)
-    return made
+
+    def prepare(made: Run) -> None:
+        with os_errors_as(RunError, "Phase 1 could not be written", "free disk space and try again"):
+            runs.write_json(made.path / PARENT_FILE, {"id": run.id})
+            shutil.copyfile(run.path / "environment.json", made.path / "environment.json")
+            shutil.copyfile(run.path / HEAD_FILE, made.path / "checkpoint.npz")
+
+    return jobs.start_run(replace(run.config, fine_tune_epochs=0), "phase1", prepare)
 
 
 class _Parent(msgspec.Struct):

@@ -27,8 +27,6 @@ from cifar_core.runs import load_json, write_json
 
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"
-CONFIG = RIGHT
-"""Defines images, split, width and size."""
 PIXELS = "pixels"
 _CHUNK = 250
 _INVERSE_PENALTY = 0.01  # C of all logistic regressions; not tuned
@@ -67,12 +65,12 @@ class Layers:
         except ValueError as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         sizes = {len(values) for one in saved.networks for values in (one.layers, one.accuracies, one.features)}
-        if len(saved.networks) != 2 or sizes != {len(layer_names(CONFIG.alpha)) + 1}:
+        if len(saved.networks) != 2 or sizes != {len(layer_names(RIGHT.alpha)) + 1}:
             raise RunError("These results of a lesson are of another version; run the lesson here.")
         return saved
 
 
-def probe(progress: machine.Progress, config: TrainConfig = CONFIG) -> Layers:
+def probe(progress: machine.Progress, config: TrainConfig = RIGHT) -> Layers:
     """Probe all layers of both networks; takes less than a minute with 5,000 images.
 
     Raises DataError, WeightsError, and any exception of `progress`.

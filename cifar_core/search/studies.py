@@ -17,7 +17,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,16 +92,6 @@ def names() -> list[str]:
 def stamp(name: str) -> tuple[int, int]:
     """Return a stamp that changes with the sweep's journal; with a database it changes every second."""
     return (int(time.time()), 0) if storage_url() else machine.stamp(folder(name) / "journal.log")[:2]
-
-
-def identity(name: str) -> str:
-    """Return a key that distinguishes a sweep from a later one of the same name; with a database only the name."""
-    if url := storage_url():
-        return f"{url} {name}"
-    first = b""
-    with suppress(OSError), (folder(name) / "journal.log").open("rb") as file:
-        first = file.readline(1_000)  # contains a random ID
-    return f"{folder(name).resolve()} {first!r}"
 
 
 def free_name(start: str, taken: Sequence[str]) -> str:

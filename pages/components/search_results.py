@@ -46,7 +46,7 @@ def panel(name: str) -> bool:
         has_failed = sweep.done and not sweep.is_live
         head.header("Every trial failed" if has_failed else "The first trial is not finished yet")
         return sweep.is_live
-    shares = _importances(name, len(sweep.ended), studies.identity(name))
+    shares = _importances(name, tuple(trial.accuracy for trial in sweep.ended), sweep)
     cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
     sentence = findings.conclusion(sweep, shares)
@@ -83,8 +83,8 @@ def find(name: str) -> Findings:
 
 
 @st.cache_resource(max_entries=64, show_spinner="Comparing the settings")
-def _importances(name: str, ended: int, identity: str) -> dict[str, float]:
-    return findings.importances(find(name))
+def _importances(name: str, accuracies: tuple[float | None, ...], _sweep: Findings) -> dict[str, float]:
+    return findings.importances(_sweep)
 
 
 def is_anothers(name: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
 from cifar_core.evaluation import comparison
 from cifar_core.evaluation import predictions as predictions_module
 from cifar_core.evaluation.comparison import McNemar, Pair, compare, holm, mcnemar, verdict
@@ -53,7 +54,7 @@ def test_models_that_are_right_on_the_same_images_do_not_differ() -> None:
 
 def test_other_images_are_refused() -> None:
     other = Predictions(LABELS[::-1].copy(), predictions(set()).probabilities)
-    with pytest.raises(ValueError, match="different images"):
+    with pytest.raises(RunError, match="did not see the same test images"):
         mcnemar(predictions(set()), other)
 
 
