@@ -29,7 +29,7 @@ from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import Picture
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import LIVE_STATES, Run
-from cifar_core.runs.curves import PROBE
+from cifar_core.runs.curves import PHASE_NAMES, PROBE
 from cifar_core.teach import project as projects
 from cifar_core.teach.model import open_model
 
@@ -38,7 +38,6 @@ _POLL_SECONDS = 0.2
 _MANY_IMAGES = 2_000
 _STARTS = 3
 _TAUGHT = 100  # pictures per class, five classes
-PHASES = ("head", "fine_tune")
 GOAL = 0.85  # validation accuracy
 
 BEGIN, END = "<!-- begin: python -m cifar_core bench -->", "<!-- end -->"
@@ -137,7 +136,7 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
 def _epoch_times(epochs: list[dict[str, Any]], before: float = 0.0) -> dict[str, Any]:
     """Return the seconds of each epoch by phase, and the time to GOAL or None, `before` included."""
     good = (before + row["elapsed_seconds"] for row in epochs if row["validation_accuracy"] >= GOAL)
-    times = {phase: [row["epoch_seconds"] for row in epochs if row["phase"] == phase] for phase in PHASES}
+    times = {phase: [row["epoch_seconds"] for row in epochs if row["phase"] == phase] for phase in PHASE_NAMES}
     return {"epoch_seconds": times, "goal_seconds": next(good, None)}
 
 

@@ -1,7 +1,5 @@
 """Figures of predictions: confusion matrix, classes, robustness, calibration, and single pictures."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Figures of the data map: one dot for each image, with the image's position as `customdata`."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Collection, Mapping
 

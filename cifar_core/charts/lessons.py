@@ -1,7 +1,5 @@
 """Figures of the lessons: outcomes of the conditions, and internals of their networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

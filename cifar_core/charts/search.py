@@ -3,8 +3,6 @@
 The `customdata` of a point is the number of its trial; a ring marks the opened trial.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +16,7 @@ from cifar_core.charts import style
 from cifar_core.charts.style import MARK, RIGHT, TRAINING, VALIDATION
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.search import head_lab
+from cifar_core.search import head_lab, space
 from cifar_core.search.findings import COSTS, Cell, Findings, Trial
 from cifar_core.search.head_lab import Map
 from cifar_core.search.space import Range
@@ -275,11 +273,12 @@ def _add_trials(
 ) -> None:
     """Add one point for each trial, with a ring if it is `opened`; `more` is passed to `add_scatter`."""
     ringed = [opened is not None and trial.number == opened.number for trial in trials]
+    texts = [[f"trial {trial.number + 1}: {trial.accuracy:.1%}", *space.in_words(trial.params)] for trial in trials]
     figure.add_scatter(
         x=list(map(x, trials)),
         y=list(map(y, trials)),
         customdata=[trial.number for trial in trials],
-        text=[f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_settings(trial)}" for trial in trials],
+        text=["<br>".join(lines) for lines in texts],
         marker={
             "size": [15 if yes else 10 for yes in ringed],
             "opacity": 1,
@@ -288,10 +287,4 @@ def _add_trials(
         unselected={"marker": {"opacity": 1}},  # otherwise a click fades all other points
         hovertemplate="%{text}<extra></extra>",
         **{"mode": "markers"} | more,
-    )
-
-
-def _settings(trial: Trial) -> str:
-    return "<br>".join(
-        f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items() if name in KNOBS
     )

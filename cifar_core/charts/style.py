@@ -4,8 +4,6 @@ All colors have a contrast of at least 3:1 to the backgrounds of both themes (WC
 and validation, and head and fine-tuning, also differ under deuteranopia and protanopia.
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 from typing import Any

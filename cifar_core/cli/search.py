@@ -63,7 +63,7 @@ def show_sweep(arguments: Namespace) -> Answer:
     lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(sweep.plan).items()]
     if sweep.best:
         lines.append(f"Best: {percent(sweep.best.accuracy)} validation accuracy, run {sweep.best.run}, with")
-        lines += [f"  {KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in sweep.best.params.items()]
+        lines += [f"  {words}" for words in space.in_words(sweep.best.params)]
     for knob, side in sweep.at_edge.items():
         lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider range.")
     lines += _grid_lines(sweep) if sweep.plan.grid else []

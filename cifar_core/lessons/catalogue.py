@@ -1,7 +1,5 @@
 """The lessons: the texts of lessons.toml, and the correct option of each question from measured results."""
 
-from __future__ import annotations
-
 import tomllib
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence

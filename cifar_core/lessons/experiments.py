@@ -204,9 +204,7 @@ class Outcome:
         known = self.curves.curves
         return {
             "config": self.config.to_dict(),
-            "curves": {
-                name: _rounded({"x": known[name].x, "y": known[name].y}) for name in _SAVED_CURVES if name in known
-            },
+            "curves": {name: _rounded(vars(known[name])) for name in _SAVED_CURVES if name in known},
             "boundary": self.curves.boundary,
             "planned": self.curves.planned,
             "figures": self.figures,
@@ -352,13 +350,11 @@ class _Machine(msgspec.Struct):
 def _provenance(run: Run, config: TrainConfig, command: str) -> Provenance:
     about = records.load(run.path / "environment.json", _Machine) or _Machine()
     updated, chosen = run.status.get("updated", 0), ("tensorflow", "keras", "ai-edge-litert")
+    about.packages = {name: about.packages.get(name, "not installed") for name in chosen}
     return Provenance(
         command=command,
         date=datetime.fromtimestamp(updated if 0 <= updated < 1e10 else 0, UTC).isoformat(timespec="seconds"),
-        processor=about.processor,
-        cores=about.cores,
-        python=about.python,
-        packages={name: about.packages.get(name, "not installed") for name in chosen},
+        **msgspec.structs.asdict(about),
         seed=config.seed,
         data=str(run.result.get("dataset")),
         weights=str(run.result.get("weights")),

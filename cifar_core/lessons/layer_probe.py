@@ -26,7 +26,6 @@ from cifar_core.network import litert, pretrained
 from cifar_core.runs import load_json, write_json
 
 LESSON = "layers"
-COMMAND = f"python -m cifar_core learn {LESSON}"
 PIXELS = "pixels"
 _CHUNK = 250
 _INVERSE_PENALTY = 0.01  # C of all logistic regressions; not tuned
@@ -94,7 +93,7 @@ def probe(progress: machine.Progress, config: TrainConfig = RIGHT) -> Layers:
     progress(len(kinds) * len(names), len(kinds) * len(names))
     conditions = machine.describe(("scikit-learn", "ai-edge-litert", "numpy"))
     made = Provenance(
-        command=COMMAND,
+        command=f"python -m cifar_core learn {LESSON}",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         **{key: conditions[key] for key in ("processor", "cores", "python", "packages")},
         seed=config.seed,

@@ -268,9 +268,8 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     best, count = sweep.best, len(sweep.ended)
     if best is None:
         return "No trial has ended yet."
-    varied = [KNOBS[item.knob] for item in sweep.plan.ranges]
-    values = ", ".join(f"{knob.label} {knob.format(best.params[knob.name])}" for knob in varied)
-    sentence = f"Best: {values}, {best.accuracy:.1%} validation accuracy."
+    values = space.in_words({item.knob: best.params[item.knob] for item in sweep.plan.ranges})
+    sentence = f"Best: {', '.join(values)}, {best.accuracy:.1%} validation accuracy."
     if count < ENOUGH_TRIALS:
         few = "1 trial is" if count == 1 else f"{count} trials are"
         return f"{sentence} {few} too few to tell which setting matters; run at least {ENOUGH_TRIALS}."

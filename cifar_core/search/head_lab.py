@@ -25,7 +25,7 @@ import numpy as np
 from cifar_core import machine, runs, untrusted
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.errors import ConfigError, RunError
+from cifar_core.errors import ConfigError, RunError, os_errors_as
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.jobs import Job
 from cifar_core.runs import records
@@ -139,11 +139,9 @@ def is_open() -> bool:
 
 def request(settings: Settings) -> None:
     """Request `settings`; they replace the current computation. Raises RunError."""
-    try:
+    with os_errors_as(RunError, f"The request cannot be written to {lab_dir()}", "make it writable"):
         lab_dir().mkdir(parents=True, exist_ok=True)
         runs.write_json(lab_dir() / "request.json", {"settings": asdict(settings), "asked": time.time()})
-    except OSError as error:
-        raise RunError(f"The request cannot be written to {lab_dir()}: {error.strerror}; make it writable.") from None
 
 
 def requested() -> tuple[Settings, float] | None:
@@ -233,9 +231,8 @@ def map_path(base: str) -> Path:
 def load_map(base: str) -> Map | None:
     """Return the map of a base, or None if it is missing or damaged."""
     try:
-        file = untrusted.load_arrays(map_path(base))
-        lab_map = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
-    except (OSError, ValueError, KeyError):
+        lab_map = Map(**untrusted.load_arrays(map_path(base)))
+    except (OSError, ValueError, TypeError):  # TypeError: an array is missing
         return None
     sound = lab_map.points.shape == (len(lab_map.labels), 2) and lab_map.nearest.shape[:1] == (GRID * GRID,)
     return lab_map if sound and lab_map.nearest.max() < len(lab_map.labels) else None

@@ -183,6 +183,11 @@ def rounded(knob: str, value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) and not KNOBS[knob].choices else value
 
 
+def in_words(values: Mapping[str, Any]) -> list[str]:
+    """Return the `values` of a trial, by knob, as texts: ["Dropout 0.2"]."""
+    return [f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in values.items()]
+
+
 def describe(plan: Plan) -> Mapping[str, str]:
     """Return the values of each knob as text."""
     texts = {}

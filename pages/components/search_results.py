@@ -8,7 +8,7 @@ from cifar_core import glossary, runs
 from cifar_core.charts import search as search_charts
 from cifar_core.config import ALL_IMAGES, KNOBS
 from cifar_core.errors import CifarError, SweepError
-from cifar_core.search import findings, studies, sweep_workers
+from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings, Trial
 from cifar_core.untrusted import csv_text
 from pages.components import address, formatting, guarded, knobs, live_chart, tables
@@ -282,8 +282,8 @@ def _trial(sweep: Findings, trial: Trial) -> None:
     """Draw the curves of all trials with the opened one highlighted, and its actions."""
     live_chart.draw(search_charts.trial_curves(sweep, trial), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
-    params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
-    st.markdown(f"**Trial {trial.number + 1}**: {formatting.plain(f'{result}; {params}')}")
+    words = f"{result}; {', '.join(space.in_words(trial.params))}"
+    st.markdown(f"**Trial {trial.number + 1}**: {formatting.plain(words)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if trial.run and runs.ID_PATTERN.fullmatch(trial.run) and runs.Run(trial.run).path.is_dir():
             query = {"run": trial.run}
