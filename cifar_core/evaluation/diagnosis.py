@@ -45,7 +45,10 @@ def diagnose_rows(
     error: str = "",
     ended: bool = True,
 ) -> list[Finding]:
-    """Return the findings, problems first. `error` is the message of a failed run, `result` its metrics."""
+    """Return the findings, problems first. `error` is the message of a failed run, `result` its metrics.
+
+    For a live run (not `ended`), only phases that have no more epochs count.
+    """
     epochs, phases = phase_summary.epoch_rows(rows), phase_summary.phases(rows, config.schedule)
     if not ended:
         phases = [phase for phase in phases if phase is not phases[-1] or phase.epochs >= phase.planned]

@@ -72,7 +72,7 @@ class Layers:
 def probe(progress: machine.Progress, config: TrainConfig = RIGHT) -> Layers:
     """Probe all layers of both networks; takes less than a minute with 5,000 images.
 
-    Raises DataError, WeightsError, and any exception of `progress`.
+    `config` defines images, split, width and size. Raises DataError, WeightsError, and any exception of `progress`.
     """
     start = time.monotonic()
     dataset = cifar10.load(config.dataset)
