@@ -11,7 +11,6 @@ if not __package__:  # started by its path: Python then searches modules in this
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from cifar_core.cli.parser import main
-from cifar_core.cli.terminal import discard_output
 
 
 def run() -> int:
@@ -21,13 +20,7 @@ def run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console without "α" shows "?"
             stream.reconfigure(errors="replace")
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
-        discard_output()
-        return 0
-    return code
+    return main()
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def show_run(run: Run) -> None:
         st.query_params["run"] = run.id  # keeps its place on the page when it ends
     if isinstance(run.status.get("imported"), dict):
         st.caption(":material/upload: Imported from an archive.")
-    if damaged := labels.problem(run):
+    if damaged := labels.load_or_problem(run.path)[1]:
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
         seconds = run_view.pace(run.state)

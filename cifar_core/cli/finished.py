@@ -182,10 +182,9 @@ def import_run(arguments: Namespace) -> Answer:
     """Import a run from an archive."""
     from cifar_core.export import archive
 
+    content = read_plain_file(arguments.archive, archive.MAX_ZIP_BYTES, "the ZIP file of a run", RunError)
     with native_messages_hidden():
-        run = archive.import_run(
-            read_plain_file(arguments.archive, archive.MAX_ZIP_BYTES, "the ZIP file of a run", RunError)
-        )
+        run = archive.import_run(content)
     data = {"id": run.id, "status": run.state, "imported": run.status["imported"]}
     return Answer(data, [f"Run {run.id} is imported; `{PROGRAM} runs show {run.id}` shows it."])
 

@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
+        discard_output()
+        return 0
     except OSError as error:
         if not error.filename:  # standard output
             discard_output()

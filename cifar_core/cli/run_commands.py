@@ -34,9 +34,8 @@ def list_runs(arguments: Namespace) -> Answer:
     if not rows:
         return Answer(data, [f"None of {len(everything)} runs matches the filter."])
     head = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
-    return Answer(
-        data, table(head, [_cells(row, one.get("dataset", "-")) for row, one in zip(rows, data, strict=True)])
-    )
+    cells = [_cells(row, one.get("dataset", "-")) for row, one in zip(rows, data, strict=True)]
+    return Answer(data, table(head, cells))
 
 
 def show(arguments: Namespace) -> Answer:
@@ -190,7 +189,7 @@ def details(run: Run) -> dict[str, Any]:
         "last_epoch": epochs[-1] if epochs else None,
         "error": run_error(run),
         "environment": environment,
-        "problems": list(filter(None, [unknown, labels.problem(run)])),
+        "problems": list(filter(None, [unknown, labels.load_or_problem(run.path)[1]])),
         "imported": status.get("imported") or None,
     }
 

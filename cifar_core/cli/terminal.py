@@ -1,7 +1,6 @@
 """Terminal output: results on standard output, everything else on standard error."""
 
 import json
-import math
 import os
 import shutil
 import sys
@@ -31,17 +30,11 @@ class Answer(NamedTuple):
 
     def write(self, as_json: bool) -> None:
         """Print the result. Raises OSError."""
-        if self.lines if not as_json else self.data is not None:
-            print(json.dumps(_without_nan(self.data), indent=1) if as_json else "\n".join(self.lines), flush=True)
-
-
-def _without_nan(data: Any) -> Any:
-    """Return `data` with None instead of NaN and infinity, which JSON does not support."""
-    if isinstance(data, dict):
-        return {key: _without_nan(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_without_nan(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+        if as_json and self.data is not None:
+            without_nan = json.loads(json.dumps(self.data), parse_constant=lambda constant: None)  # NaN is not JSON
+            print(json.dumps(without_nan, indent=1), flush=True)
+        elif self.lines and not as_json:
+            print("\n".join(self.lines), flush=True)
 
 
 def percent(share: Any) -> str:

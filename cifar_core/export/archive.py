@@ -162,9 +162,8 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     runs.write_json(folder / "environment.json", _plain(_object(files, "environment.json")))
     result = _result(_object(files, "status.json"), len(files["model.tflite"]))
     imported = {"id": old_id, "time": time.time()}
-    runs.write_json(
-        folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
-    )
+    status = {"state": "finished", "stage": "done", "result": result, "imported": imported}
+    runs.write_json(folder / "status.json", status)
     rows = _sound_rows(files["metrics.jsonl"])
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_plain(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")

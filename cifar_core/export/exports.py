@@ -8,7 +8,6 @@ Model files are converted from the run's best.keras and model.tflite for other p
 output. The Keras file opens in Keras 3.4 and later.
 """
 
-import os
 import pkgutil
 import time
 from collections.abc import Callable, Mapping
@@ -195,13 +194,9 @@ def make(
     with task.working():
         task.write("working", done=0, total=IMAGES)
         images, classes, source = reference(run)
-        temporary = path(run, name).with_suffix(f".{os.getpid()}")
-        try:
-            made = written(run) if written else converted(litert_format.probabilities_only(model_file.read(run)), name)
+        made = written(run) if written else converted(litert_format.probabilities_only(model_file.read(run)), name)
+        with machine.replacing(path(run, name)) as temporary:
             temporary.write_bytes(made)
-            machine.replace(temporary, path(run, name))
-        finally:
-            temporary.unlink(missing_ok=True)
         answers = (opened or _opened)(path(run, name))
         right = 0
         for start in range(0, len(images), _BATCH):

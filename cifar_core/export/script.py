@@ -1,6 +1,5 @@
 """Export a run as a Keras script or a notebook: recipe.py with the settings of the run."""
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -10,15 +9,19 @@ from cifar_core.config import TrainConfig
 from cifar_core.runs import Run, records
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipe.py"
-_CELL, _SETTINGS = "# %% ", "Settings"
+_CELL, _HEADING = "# %% ", "# %% Settings\n"
 _ASSIGNMENT = re.compile(r"^([A-Z0-9_]+(?:, [A-Z0-9_]+)*) = .*?(?=  #|$)", re.MULTILINE)
 _CALL = 'if __name__ == "__main__":\n    main()'
 
 
 def script(run: Run) -> str:
     """Return the run as a Python script. Raises RunError if its config.json or environment.json is damaged."""
-    title, *cells = RECIPE.read_text(encoding="utf-8").split(_CELL)
-    return _CELL.join([title, *(_with_settings(run, cell) for cell in cells)])
+    config, environment = run.config, records.environment(run.path)
+    dataset, weights = (environment.data.name, environment.weights.kind) if environment else ("", "")
+    values = settings(config, weights == "random")
+    notes = "".join(f"# {note}\n" for note in _notes(run, config, dataset, weights))
+    recipe = _ASSIGNMENT.sub(lambda match: _assigned(match, values), RECIPE.read_text(encoding="utf-8"))
+    return recipe.replace(_HEADING, _HEADING + notes)
 
 
 def notebook(run: Run) -> str:
@@ -49,8 +52,8 @@ def settings(config: TrainConfig, starts_random: bool = False) -> dict[str, Any]
 
 def names() -> list[str]:
     """Return the names of the settings of recipe.py."""
-    assigned = [node for node in ast.parse(RECIPE.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
-    return [name.id for node in assigned for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)]
+    assignments = _ASSIGNMENT.finditer(RECIPE.read_text(encoding="utf-8"))
+    return [name for match in assignments for name in match[1].split(", ")]
 
 
 def _cell(number: int, text: str) -> dict[str, Any]:
@@ -59,18 +62,6 @@ def _cell(number: int, text: str) -> dict[str, Any]:
     if number % 2 == 0:
         return {"cell_type": "markdown", **cell}
     return {"cell_type": "code", **cell, "execution_count": None, "outputs": []}
-
-
-def _with_settings(run: Run, cell: str) -> str:
-    """Return a cell of the recipe; the settings cell gets the settings of the run."""
-    if not cell.startswith(_SETTINGS + "\n"):
-        return cell
-    config, environment = run.config, records.environment(run.path)
-    dataset, weights = (environment.data.name, environment.weights.kind) if environment else ("", "")
-    lines = [f"# {note}" for note in _notes(run, config, dataset, weights)]
-    values = settings(config, weights == "random")
-    assignments = cell.split("\n", 1)[1]
-    return "\n".join([_SETTINGS, *lines, _ASSIGNMENT.sub(lambda match: _assigned(match, values), assignments)])
 
 
 def _assigned(match: re.Match[str], values: dict[str, Any]) -> str:

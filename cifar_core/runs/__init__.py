@@ -20,8 +20,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -250,20 +249,21 @@ def finished_runs() -> list[Run]:
 
 def delete(run: Run) -> None:
     """Delete `run` permanently. Raises RunError if its worker is running or the folder cannot be written."""
-    unfinished = run.path.with_name(f".deleted-{run.id}")
-    with os_errors_as(RunError, f"Run {run.id} could not be deleted"), run_lock(run, "deleted"):
-        run.path.rename(unfinished)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    target = run.path.with_name(f".deleted-{run.id}")
+    remove(run, target)
+    shutil.rmtree(target, ignore_errors=True)
 
 
-@contextmanager
-def run_lock(run: Run, purpose: str) -> Iterator[None]:
-    """Hold the run's lock. Raises RunError if its worker is running; `purpose` completes the message."""
-    try:
-        with machine.hold_lock(run.path / "lock", 0.2):
-            yield
-    except Timeout:
-        raise RunError(f"Run {run.id} is {run.state} and cannot be {purpose}; stop it first.") from None
+def remove(run: Run, target: Path) -> None:
+    """Move the folder of `run` to `target`, which is deleted before. Raises the errors of `delete`."""
+    with os_errors_as(RunError, f"Run {run.id} could not be deleted"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with machine.hold_lock(run.path / "lock", 0.2):
+                shutil.rmtree(target, ignore_errors=True)  # an imported run may have the ID of a deleted one
+                run.path.rename(target)
+        except Timeout:
+            raise RunError(f"Run {run.id} is {run.state} and cannot be deleted; stop it first.") from None
 
 
 def check_disk() -> None:

@@ -30,15 +30,11 @@ class Labels:
 
 def load(run: Run, folder: Path | None = None) -> Labels:
     """Return the labels of `run`, or of a deleted run in `folder`; empty labels if the file is missing or damaged."""
-    return _load_or_problem(folder or run.path)[0]
+    return load_or_problem(folder or run.path)[0]
 
 
-def problem(run: Run) -> str:
-    """Return a message if the file is damaged, otherwise ""."""
-    return _load_or_problem(run.path)[1]
-
-
-def _load_or_problem(folder: Path) -> tuple[Labels, str]:
+def load_or_problem(folder: Path) -> tuple[Labels, str]:
+    """Return the labels in a run's `folder` and ""; if the file is damaged, empty labels and a sentence."""
     saved, damaged = records.or_problem(
         lambda: records.load(folder / FILE, Labels),
         "Name, note and star are unknown until you set one; the file is then moved aside",
@@ -55,7 +51,7 @@ def change(run: Run, **changes: Any) -> Labels:
     with os_errors_as(RunError, f"Run {run.id} cannot be changed"):
         try:
             with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
-                before, damaged = _load_or_problem(runs.get(run.id).path)
+                before, damaged = load_or_problem(runs.get(run.id).path)
                 if damaged:
                     names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
                     machine.replace(run.path / FILE, next(path for path in names if not path.exists()))

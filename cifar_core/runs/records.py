@@ -198,7 +198,6 @@ class Person(NamedTuple):
 
 
 NOBODY = Person()
-Record = TypeVar("Record")
 
 
 def environment(folder: Path) -> Environment | None:
@@ -222,7 +221,7 @@ def owner(folder: Path) -> Person:
     return Person(*(one_line(str(saved.get(key) or ""))[:_MOST_NAME] for key in Person._fields))
 
 
-def load(path: Path, kind: type[Record]) -> Record | None:
+def load(path: Path, kind: type[Value]) -> Value | None:
     """Return the JSON file `path` as a record of type `kind`, or None if there is no such file.
 
     Raises RunError if the file is damaged: not JSON, a missing field, or a value of another type.

@@ -23,13 +23,8 @@ def trash_dir() -> Path:
 
 def move_to_trash(run: Run) -> None:
     """Move `run` to the trash, if it exists. Raises RunError if its worker is running or the move fails."""
-    if not run.path.is_dir():
-        return  # another tab was faster
-    with os_errors_as(RunError, f"Run {run.id} could not be deleted"):
-        trash_dir().mkdir(parents=True, exist_ok=True)
-        with runs.run_lock(run, "deleted"):
-            shutil.rmtree(trash_dir() / run.id, ignore_errors=True)  # an imported run may have the ID of a deleted one
-            run.path.rename(trash_dir() / run.id)
+    if run.path.is_dir():  # else another tab was faster
+        runs.remove(run, trash_dir() / run.id)
 
 
 def restore(run_id: str) -> Run:
