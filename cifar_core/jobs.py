@@ -21,13 +21,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
@@ -136,7 +135,8 @@ class Job:
         """
         with self._folder_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
-            with machine.hold_lock(self.file(".lock")):
+            busy = RunError(f"{self.title}: another process is already doing this; wait for it, or stop it.")
+            with machine.hold_lock(self.file(".lock"), busy=busy):
                 self.file(".stop").unlink(missing_ok=True)
                 self.write("working")
                 try:
@@ -150,14 +150,8 @@ class Job:
                 if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its result
                     self.write("done")
 
-    @contextmanager
-    def _folder_errors(self) -> Iterator[None]:
-        with os_errors_as(RunError, f"{self.title}: {self.folder} cannot be used", self.advice):
-            try:
-                yield
-            except Timeout:  # an OSError, too
-                words = "another process is already doing this; wait for it, or stop it"
-                raise RunError(f"{self.title}: {words}.") from None
+    def _folder_errors(self) -> AbstractContextManager[None]:
+        return os_errors_as(RunError, f"{self.title}: {self.folder} cannot be used", self.advice)
 
 
 def start_run(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None] | None = None) -> Run:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cifar_core.errors import CifarError
 
@@ -191,13 +191,16 @@ def _processor() -> str:
     return next(names, "") or platform.processor()
 
 
-def hold_lock(path: Path, seconds: float = 1.0) -> AbstractContextManager[object]:
+def hold_lock(path: Path, seconds: float = 1.0, busy: CifarError | None = None) -> AbstractContextManager[object]:
     """Acquire the lock file `path` and return its context; the system releases it even if the process is killed.
 
-    Raises filelock.Timeout, an OSError, if another process holds it for `seconds`; `is_locked` holds it for a few
-    microseconds.
+    Raises `busy`, or without it filelock.Timeout, an OSError, if another process holds the lock for `seconds`;
+    `is_locked` holds it for a few microseconds.
     """
-    return FileLock(path).acquire(timeout=seconds, poll_interval=0.005)
+    try:
+        return FileLock(path).acquire(timeout=seconds, poll_interval=0.005)
+    except Timeout as error:
+        raise (busy or error) from None
 
 
 def is_locked(path: Path) -> bool:

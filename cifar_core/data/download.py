@@ -17,8 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import Timeout
-
 from cifar_core import machine
 from cifar_core.errors import CifarError, DataError, os_errors_as
 
@@ -63,16 +61,14 @@ def fetch(
     part, advice = _beside(target, ".part"), f"free disk space there, or set {folder_setting} to another folder"
     with os_errors_as(DataError, f"{target} cannot be written", advice):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with machine.hold_lock(_beside(target, ".lock")):
-                if md5 is None:  # two parts of different files would go unnoticed
-                    part.unlink(missing_ok=True)
-                _receive(url, part, size, progress, magic, is_exact=md5 is not None)
-                _verify(part, md5, url, check)
-                machine.replace(part, target)
-        except Timeout:
-            words = "is already running; wait for it, or end that process first"
-            raise AlreadyRunning(f"A download of {target.name} {words}.") from None
+        words = "is already running; wait for it, or end that process first"
+        busy = AlreadyRunning(f"A download of {target.name} {words}.")
+        with machine.hold_lock(_beside(target, ".lock"), busy=busy):
+            if md5 is None:  # two parts of different files would go unnoticed
+                part.unlink(missing_ok=True)
+            _receive(url, part, size, progress, magic, is_exact=md5 is not None)
+            _verify(part, md5, url, check)
+            machine.replace(part, target)
     return target
 
 

@@ -27,8 +27,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
 from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError, os_errors_as
@@ -258,12 +256,10 @@ def remove(run: Run, target: Path) -> None:
     """Move the folder of `run` to `target`, which is deleted before. Raises the errors of `delete`."""
     with os_errors_as(RunError, f"Run {run.id} could not be deleted"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with machine.hold_lock(run.path / "lock", 0.2):
-                shutil.rmtree(target, ignore_errors=True)  # an imported run may have the ID of a deleted one
-                run.path.rename(target)
-        except Timeout:
-            raise RunError(f"Run {run.id} is {run.state} and cannot be deleted; stop it first.") from None
+        busy = RunError(f"Run {run.id} is {run.state} and cannot be deleted; stop it first.")
+        with machine.hold_lock(run.path / "lock", 0.2, busy):
+            shutil.rmtree(target, ignore_errors=True)  # an imported run may have the ID of a deleted one
+            run.path.rename(target)
 
 
 def check_disk() -> None:

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig, suggested_name
 from cifar_core.errors import ConfigError, RunError, os_errors_as
@@ -48,17 +46,17 @@ def change(run: Run, **changes: Any) -> Labels:
     Removes invisible characters and truncates texts to their limits. A damaged file is first moved to
     labels.damaged-1.json (or the next free number).
     """
-    with os_errors_as(RunError, f"Run {run.id} cannot be changed"):
-        try:
-            with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
-                before, damaged = load_or_problem(runs.get(run.id).path)
-                if damaged:
-                    names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
-                    machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
-                after = _cleaned(replace(before, **changes))
-                runs.write_json(run.path / FILE, asdict(after))
-        except Timeout:
-            raise RunError(f"Run {run.id} is being changed elsewhere; try again.") from None
+    busy = RunError(f"Run {run.id} is being changed elsewhere; try again.")
+    with (
+        os_errors_as(RunError, f"Run {run.id} cannot be changed"),
+        machine.hold_lock(runs.runs_dir() / ".labels", 10, busy),  # two tabs may write to one run
+    ):
+        before, damaged = load_or_problem(runs.get(run.id).path)
+        if damaged:
+            names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
+            machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
+        after = _cleaned(replace(before, **changes))
+        runs.write_json(run.path / FILE, asdict(after))
     return after
 
 

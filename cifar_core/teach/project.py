@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from filelock import Timeout
 from PIL import Image
 
 from cifar_core import machine, runs
@@ -202,7 +201,8 @@ def changed(name: str) -> Iterator[Project]:
     place = folder(name)
     load(name)  # raises if it does not exist
     try:
-        with machine.hold_lock(place / "lock", 5):
+        busy = ProjectError(f"Project {name} is being changed elsewhere; try again.")
+        with machine.hold_lock(place / "lock", 5, busy):
             project = load(name)
             before = {sample.key for sample in project.samples}
             yield project
@@ -211,8 +211,6 @@ def changed(name: str) -> Iterator[Project]:
             for key in before - {sample.key for sample in project.samples}:
                 with suppress(OSError):
                     (place / "pictures" / f"{key}.jpg").unlink()
-    except Timeout:
-        raise ProjectError(f"Project {name} is being changed elsewhere; try again.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ProjectError(f"Project {name} cannot be changed: {reason}.") from None

@@ -289,15 +289,13 @@ def main() -> None:
     place = runs.runs_dir().resolve() / ".worker"
     place.mkdir(parents=True, exist_ok=True)
     os.environ |= {studies.STORAGE_VARIABLE: "", "CIFAR_RUNS_DIR": str(place)}  # for what it starts
-    try:
-        with machine.hold_lock(place / "worker.lock"):
-            for run in runs.list_runs():  # of a worker that was killed
-                _remove(run)
-            print("Waiting for runs.", flush=True)
-            while not stopping.is_set():
-                _serve(url, stopping)
-    except Timeout:
-        raise RunError("A worker works in this folder already; set CIFAR_RUNS_DIR to another one.") from None
+    busy = RunError("A worker works in this folder already; set CIFAR_RUNS_DIR to another one.")
+    with machine.hold_lock(place / "worker.lock", busy=busy):
+        for run in runs.list_runs():  # of a worker that was killed
+            _remove(run)
+        print("Waiting for runs.", flush=True)
+        while not stopping.is_set():
+            _serve(url, stopping)
 
 
 def _serve(url: str, stopping: threading.Event) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-from filelock import Timeout
 
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.config import TrainConfig
@@ -46,11 +45,9 @@ def main(text: str) -> None:
     hardware.set_threads(config)
     with costs.measuring().working():
         asked = time.monotonic()
-        try:
-            with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
-                costs.record(config, measured(config, time.monotonic() - asked))
-        except Timeout:
-            raise TrainingError("A run is training; measure again when it has ended.") from None
+        busy = TrainingError("A run is training; measure again when it has ended.")
+        with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS, busy):
+            costs.record(config, measured(config, time.monotonic() - asked))
 
 
 def measured(config: TrainConfig, waited: float = 0.0) -> dict[str, float]:

@@ -88,10 +88,10 @@ def test_a_foreign_file_is_cleaned_when_it_is_read(run: Run) -> None:
 
 
 def test_a_lock_that_is_held_for_long_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def held(self: FileLock, *_: object) -> None:
+    def held(self: FileLock, **_: object) -> None:
         raise Timeout("")
 
-    monkeypatch.setattr(FileLock, "__enter__", held)
+    monkeypatch.setattr(FileLock, "acquire", held)
     with pytest.raises(RunError, match="elsewhere"):
         labels.change(run, name="x")
 
