@@ -14,7 +14,6 @@ sweeps have their own records (see runs/__init__.py and search/studies.py), sinc
 import contextlib
 import functools
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -161,13 +160,7 @@ def start_run(config: TrainConfig, name: str = "run", prepare: Callable[[Run], N
     """
     _check_queue()
     trash.clear_unfinished()
-    run = runs.create(config, name)
-    try:
-        if prepare:
-            prepare(run)
-    except BaseException:
-        shutil.rmtree(run.path, ignore_errors=True)  # else it would queue, and nothing would train it
-        raise
+    run = runs.create(config, name, prepare)
     spawn_worker(run)
     return run
 

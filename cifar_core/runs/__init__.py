@@ -20,6 +20,7 @@ import re
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -144,10 +145,11 @@ def new_id(slug: str) -> str:
     return f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}-{slug}"
 
 
-def create(config: TrainConfig, name: str = "run") -> Run:
+def create(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None] | None = None) -> Run:
     """Create a run directory with `config` and return the run. `name` becomes the end of its ID.
 
-    Raises RunError if the folder cannot be written or `check_disk` fails.
+    `prepare` can add files to the folder. Raises RunError if the folder cannot be written or `check_disk` fails; an
+    error leaves no folder.
     """
     check_disk()
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
@@ -161,8 +163,10 @@ def create(config: TrainConfig, name: str = "run") -> Run:
                 break
         try:
             write_json(run.path / "config.json", config.to_dict())
-        except OSError:
-            shutil.rmtree(run.path, ignore_errors=True)
+            if prepare:
+                prepare(run)
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)  # else it would queue, and nothing would train it
             raise
     return run
 
