@@ -99,7 +99,7 @@ def _knob(knob: Knob, defaults: TrainConfig) -> Argument:
     if knob.mistakes:
         values += f" (deliberate mistakes: {', '.join(map(str, knob.mistakes))})"
     text = f"{knob.help} {values} {knob.unit}".strip() + f"; default: {knob.short(getattr(defaults, knob.name))}"
-    return _argument(knob.flag, "VALUE", text.replace("%", "%%"))
+    return _argument(knob.flag, "VALUE", text.replace("%", "%%"), type=knob.parse)
 
 
 def _training(parser: argparse.ArgumentParser, usual: str, text: str) -> None:

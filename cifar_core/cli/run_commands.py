@@ -224,7 +224,7 @@ def origin(run: Run) -> str:
     known, unknown = records.or_problem(
         lambda: records.environment(run.path), "The images and initial weights are unknown"
     )
-    return unknown or _origin(known and known.data.label, known and known.weights.label)
+    return unknown or origin_line(known and known.data.label, known and known.weights.label)
 
 
 def figure_lines(run: Run) -> list[str]:
@@ -242,7 +242,7 @@ def figure_lines(run: Run) -> list[str]:
     if "linear_probe_accuracy" in values:
         lines.append(f"Linear probe of the frozen features: {percent(values['linear_probe_accuracy'])}.")
     best = f"Best epoch: {_plain(values.get('best_phase'))} {_plain(values.get('best_epoch'))}."
-    lines.append(_origin(values.get("dataset"), values.get("weights")))
+    lines.append(origin_line(values.get("dataset"), values.get("weights")))
     return [*lines, f"{best} Time: {duration(values.get('elapsed_seconds'))}."]
 
 
@@ -278,5 +278,6 @@ def _plain(value: Any) -> str:
     return shown_name(str(value), limit=500)
 
 
-def _origin(dataset: Any, weights: Any) -> str:
+def origin_line(dataset: Any, weights: Any) -> str:
+    """Return a sentence on the images and initial weights with these labels, None if unknown."""
     return f"Images: {_plain(shown_label(dataset or 'unknown'))}. Initial weights: {_plain(weights or 'unknown')}."

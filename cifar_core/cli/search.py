@@ -11,7 +11,6 @@ from cifar_core import jobs
 from cifar_core.cli import run_commands, terminal, train
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, native_messages_hidden, percent, table, to_stderr
 from cifar_core.config import KNOBS
-from cifar_core.data.cifar10 import shown_label
 from cifar_core.errors import RunError, SweepError, TrainingError
 from cifar_core.inference import activations
 from cifar_core.inference.classifier import BUNDLED, open_classifier
@@ -146,8 +145,8 @@ def _sweep_state(name: str, more: str = "") -> Answer:
 
 def lab(arguments: Namespace) -> Answer:
     """Train the head with the given values of five knobs, or show the stored result."""
-    given = {name: text for name in head_lab.SLIDERS if (text := getattr(arguments, name)) is not None}
-    settings = head_lab.Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
+    given = {name: value for name in head_lab.SLIDERS if (value := getattr(arguments, name)) is not None}
+    settings = head_lab.Settings(**given)
     result = head_lab.result(settings)
     if result is None or result.state != "done":
         result = _trained(settings, arguments.json)
@@ -159,7 +158,7 @@ def lab(arguments: Namespace) -> Answer:
     ]
     lines.append(f"Validation accuracy {percent(result.accuracy)} ({terminal.interval(result.interval)}).")
     if isinstance(base, dict):
-        lines.append(f"Images: {shown_label(base.get('images'))}. Initial weights: {base.get('weights')}.")
+        lines.append(run_commands.origin_line(base.get("images"), base.get("weights")))
     data = {"settings": vars(settings), "held_fixed": base, "seconds": result.seconds, "epochs": list(result.rows)}
     return Answer(data, lines)
 

@@ -28,8 +28,8 @@ _STAGES = {
 
 def config_of(arguments: Namespace) -> TrainConfig:
     """Return the preset in `arguments` with the given knobs. Raises ConfigError."""
-    given = {name: text for name in KNOBS if (text := getattr(arguments, name)) is not None}
-    return preset(arguments.preset, **{name: KNOBS[name].parse(text) for name, text in given.items()})
+    given = {name: value for name in KNOBS if (value := getattr(arguments, name)) is not None}
+    return preset(arguments.preset, **given)
 
 
 def train(arguments: Namespace) -> Answer:

@@ -37,7 +37,6 @@ _GROUND, _INK, _MUTED, _RULE = "#ffffff", "#1f2937", "#5b6472", "#e3e6ea"
 _SHADE = "#f3eef8"  # background of the fine-tuning phase
 _BETWEEN, _MOST_FRAMES = 4, 150  # frames from one recorded moment to the next, and of an animation
 _FRAME_MS, _LAST_MS = 80, 2_500
-Box = tuple[float, float, float, float]
 
 
 def build(run: Run) -> str:
@@ -170,7 +169,7 @@ class _Canvas:
         font = ImageFont.load_default(size * _SCALE)
         self._draw.text((x * _SCALE, y * _SCALE), words, color, font, anchor)
 
-    def box(self, box: Box, color: str) -> None:
+    def box(self, box: tuple[float, float, float, float], color: str) -> None:
         self._draw.rectangle([side * _SCALE for side in box], color)
 
     def line(self, points: np.ndarray, color: str, width: float) -> None:
@@ -206,7 +205,7 @@ def card(run: Run) -> bytes:
     )
     for row, words in enumerate(settings):
         canvas.text(48, 276 + 30 * row, words, 20, _MUTED)
-    _curve(canvas, run, (660, 64, 1152, 350))
+    _curve(canvas, run)
     for number, (pixels, label, probabilities) in enumerate(_card_pictures(run, evaluation)):
         x, best = 48 + 187 * number, int(probabilities.argmax())
         is_wrong = bool(label) and label != CLASSES[best]
@@ -249,9 +248,9 @@ def _card_pictures(run: Run, evaluation: predictions.Evaluation) -> list[tuple[n
     return [(images[place], CLASSES[test.labels[place]], test.probabilities[place]) for place in places]
 
 
-def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
-    """Draw training and validation accuracy by epoch into `box`."""
-    left, top, right, bottom = box
+def _curve(canvas: _Canvas, run: Run) -> None:
+    """Draw training and validation accuracy by epoch."""
+    left, top, right, bottom = 660, 64, 1152, 350
     lines = curves.curves(run.metrics())
     most = max(lines.planned, 1)
 
