@@ -8,6 +8,7 @@ cifar_core/bundled/card.json, MODEL_CARD.md      metrics and recipe of each run;
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -107,24 +108,10 @@ def command(run: Run) -> str:
 
 def model_card(cards: dict[str, Any]) -> str:
     """Return the model card of all widths as Markdown."""
-    lines = [
-        "# Model card: the bundled networks",
-        "",
-        "Made by `python -m cifar_core bundle RUN` from finished runs; the figures are those of card.json beside it.",
-        "",
-        "MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), every layer trained on CIFAR-10 by this project's own "
-        "command, starting from ImageNet weights of Keras Applications. Width 0.5 classifies on *Classify* and in "
-        "`predict` while there is no run; the backbones of all widths are a start for training (`weights = bundled`), "
-        "which **has seen CIFAR-10**, its training and its validation images too: accuracies reached from there say "
-        "nothing about transfer from ImageNet.",
-        "",
-        "| α | parameters | validation accuracy | test accuracy (95%) | training | command |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *[_width_row(alpha, figures) for alpha, figures in cards.items()],
-        "",
-    ]
+    template = Template(Path(__file__).with_name("model_card.md").read_text("utf-8"))
+    widths = "\n".join(_width_row(alpha, figures) for alpha, figures in cards.items())
     whole = cards.get(f"{BUNDLED_ALPHA:g}")
-    return "\n".join(lines + (_classifier_words(whole) if whole else [])) + "\n"
+    return template.substitute(widths=widths, classifier=_classifier_words(whole) if whole else "")
 
 
 def _write_backbone(run: Run, path: Path) -> Path:
@@ -244,17 +231,11 @@ def _versions(environment: dict[str, Any]) -> list[str]:
     return [f"Python {environment['python']}", *named]
 
 
-def _classifier_words(figures: dict[str, Any]) -> list[str]:
-    return [
-        "## Width 0.5, the classifier",
-        "",
-        *[f"- **{topic}.** {text}" for topic, text in facts(figures).items()],
-        "",
-        "| class | test accuracy | 95% interval | images |",
-        "| --- | --- | --- | --- |",
-        *[
-            f"| {name} | {row['accuracy']:.1%} | {low:.1%} to {high:.1%} | {row['images']} |"
-            for name, row in figures["classes"].items()
-            for low, high in [row["interval"]]
-        ],
-    ]
+def _classifier_words(figures: dict[str, Any]) -> str:
+    lines = ["## Width 0.5, the classifier", ""]
+    lines += [f"- **{topic}.** {text}" for topic, text in facts(figures).items()]
+    lines += ["", "| class | test accuracy | 95% interval | images |", "| --- | --- | --- | --- |"]
+    for name, row in figures["classes"].items():
+        low, high = row["interval"]
+        lines.append(f"| {name} | {row['accuracy']:.1%} | {low:.1%} to {high:.1%} | {row['images']} |")
+    return "\n".join(lines)
