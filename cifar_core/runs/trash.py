@@ -1,6 +1,5 @@
 """Deleted runs: they stay in runs/.trash, and can be restored, until the trash is emptied."""
 
-import os
 import shutil
 import time
 from collections.abc import Collection
@@ -42,10 +41,8 @@ def restore(run_id: str) -> Run:
 
 def contents() -> list[str]:
     """Return the IDs of the runs in the trash, newest first."""
-    with suppress(OSError), os.scandir(trash_dir()) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and runs.ID_PATTERN.fullmatch(entry.name)]
-        return sorted(names, reverse=True)
-    return []
+    names = [path.name for path in trash_dir().glob("*") if path.is_dir() and runs.ID_PATTERN.fullmatch(path.name)]
+    return sorted(names, reverse=True)
 
 
 def size_bytes(run_ids: Collection[str]) -> int:
@@ -62,9 +59,9 @@ def clear(run_ids: Collection[str]) -> None:
 
 def clear_unfinished() -> None:
     """Delete old temporary folders of killed imports and deletions; links are not followed."""
-    with suppress(OSError), os.scandir(runs.runs_dir()) as entries:
-        for entry in entries:
-            if entry.name.startswith((IMPORTING, DELETING)) and entry.is_dir(follow_symlinks=False):
-                since = entry.stat(follow_symlinks=False)
+    with suppress(OSError):
+        for path in runs.runs_dir().iterdir():
+            if path.name.startswith((IMPORTING, DELETING)) and path.is_dir() and not path.is_symlink():
+                since = path.stat()
                 if time.time() - max(since.st_mtime, since.st_ctime) > UNFINISHED_SECONDS:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+                    shutil.rmtree(path, ignore_errors=True)
