@@ -1,5 +1,6 @@
 """Classify: predictions for the user's photos, with explanations."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pages.components import address, formatting, guarded, picture_view, run_pic
 TITLE = "What is in your photo?"
 A_PAGE = 48  # pictures on one page of the gallery
 _CHUNK = 96  # pictures between two updates of the progress bar
+_EXAMPLES = 6
+_EXAMPLES_FROM = 200  # first test images; so few that synthetic ones are drawn quickly
 
 
 def main() -> None:
@@ -77,9 +80,12 @@ def examples(model: Classifier) -> None:
     is_generated = status["dataset"] == "generated"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown("## Or a synthetic image" if is_generated else "## Or a CIFAR-10 test image", width="content")
+        number = st.session_state.get("examples", 1)
         look: dict[str, Any] = {"icon": ":material/casino:", "key": "others", "type": "tertiary"}
-        st.button("Show others", on_click=uploads.next_examples, **look)
-    positions, images, labels = uploads.test_images()
+        st.button("Show others", on_click=st.session_state.update, kwargs={"examples": number + 1}, **look)
+    all_images, all_labels = cifar10.samples(_EXAMPLES_FROM, test=True)
+    positions = np.sort(np.random.default_rng(number).choice(_EXAMPLES_FROM, _EXAMPLES, replace=False))
+    images, labels = all_images[positions], all_labels[positions]
     answers = model.answer(images)
     names = [f"test image {position + 1}" for position in positions]
     truths = [cifar10.CLASSES[label] for label in labels]
@@ -144,12 +150,8 @@ def answered(model: Classifier, pictures: list[Picture]) -> Answers:
         bar.empty()
         if len(known) >= 8:
             known.clear()
-        known[key] = Answers(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("probabilities", "scores", "is_unusual", "is_very_unusual")
-            )
-        )
+        joined = {one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Answers)}
+        known[key] = Answers(**joined)
     return known[key]
 
 

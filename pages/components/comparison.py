@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import glossary, runs
+from cifar_core import glossary
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, changes_in_words, differing_knobs, nearest_preset
 from cifar_core.evaluation import comparison
@@ -167,14 +167,10 @@ def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
     return points, f"{100 * more:+.1f} points", confirmed if pair.is_significant else "no", time
 
 
+@st.cache_resource(show_spinner="Comparing the runs", max_entries=64, hash_funcs=run_picker.by_files("evaluation.npz"))
 def pairs(chosen: Sequence[Run]) -> list[Pair]:
     """Return the tests of all pairs of runs, cached by the state of their files."""
-    return _pairs(tuple(run.id for run in chosen), tuple(run_picker.stamp(run, "evaluation.npz") for run in chosen))
-
-
-@st.cache_resource(max_entries=64, show_spinner="Comparing the runs")
-def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[Pair]:
-    return comparison.compare([Run(id_) for id_ in ids])
+    return comparison.compare(chosen)
 
 
 def curves_of(row: Row) -> curves.Curves:
@@ -185,4 +181,4 @@ def curves_of(row: Row) -> curves.Curves:
 
 @st.cache_resource(max_entries=500, show_spinner=False)
 def _curves(run_id: str, state: tuple[int, ...]) -> curves.Curves:
-    return curves.curves(runs.Run(run_id).metrics())
+    return curves.curves(Run(run_id).metrics())

@@ -27,6 +27,8 @@ _ABOUT = {
     "outvoted": f"Of the {predictions.VOTED} least confident correct ones, those whose nearest training images have "
     "other labels.",
 }
+FILES = run_picker.by_files("evaluation.npz", "model.tflite")
+"""Files of a run whose change may change its mistakes and their nearest training images."""
 _WRONG_LABELS = "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels (Northcutt et al. 2021)."
 
 
@@ -92,8 +94,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
             reason = "This needs the run's images and its index of training images; one of them is missing."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
-        stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
-        positions, counts = _outvoted(result.run.id, split, stamp, answers, images, model)
+        positions, counts = _outvoted(result, split, images, model)
         notes = {
             i: f"{n} of {predictions.NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)
         }
@@ -103,12 +104,10 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     grid(result, split, positions, f"{kind}-{split}-{number}", notes)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
-def _outvoted(
-    run_id: str, split: str, stamp: tuple[int, ...], _answers: Predictions, _images: np.ndarray, _model: Classifier
-) -> tuple[np.ndarray, np.ndarray]:
+@st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images", hash_funcs=FILES)
+def _outvoted(result: Assessment, split: str, _images: np.ndarray, _model: Classifier) -> tuple[np.ndarray, np.ndarray]:
     assert _model.index is not None  # for mypy
-    return predictions.outvoted_by_neighbors(_answers, _images, _model.features, _model.index)
+    return predictions.outvoted_by_neighbors(result.calibrated.split(split), _images, _model.features, _model.index)
 
 
 def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:

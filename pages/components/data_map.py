@@ -38,16 +38,18 @@ def section(result: Assessment, split: str) -> None:
     elif part == "alike":
         guarded.polled(_alike, data_map.job(result.run).is_running, POLL_SECONDS)(result)
     else:
-        known = _known(result.run.id, run_picker.stamp(result.run, data_map.EPOCHS_FILE, "metrics.jsonl"))
+        known = _known(result.run)
         if known is None:
             st.info(_OLD)
         else:
             guarded.fragment(_hard if part == "hard" else _forgotten)(result, known)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _known(run_id: str, stamp: tuple[int, ...]) -> Dynamics | None:
-    return data_map.load_dynamics(Run(run_id))
+@st.cache_resource(
+    max_entries=8, show_spinner=False, hash_funcs=run_picker.by_files(data_map.EPOCHS_FILE, "metrics.jsonl")
+)
+def _known(run: Run) -> Dynamics | None:
+    return data_map.load_dynamics(run)
 
 
 def _hard(result: Assessment, known: Dynamics) -> None:
@@ -65,8 +67,7 @@ def _hard(result: Assessment, known: Dynamics) -> None:
 
 def _labels(result: Assessment, split: str) -> None:
     answers = result.calibrated.split(split)
-    stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
-    positions, notes = _suspects(result.run.id, split, stamp, result)
+    positions, notes = _suspects(result, split)
     st.markdown(
         f"**{len(positions):,} of {len(answers.labels):,}** {split} images are possibly mislabeled, according to this "
         "model, the most doubtful first. The model can be wrong, too: check each image.",
@@ -76,12 +77,10 @@ def _labels(result: Assessment, split: str) -> None:
     confusion.grid(result, split, positions, f"labels-{split}", notes)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Comparing labels and predictions")
-def _suspects(
-    run_id: str, split: str, stamp: tuple[int, ...], _result: Assessment
-) -> tuple[np.ndarray, dict[int, str]]:
+@st.cache_resource(max_entries=8, show_spinner="Comparing labels and predictions", hash_funcs=confusion.FILES)
+def _suspects(result: Assessment, split: str) -> tuple[np.ndarray, dict[int, str]]:
     """Return the positions, most doubtful first, and a note on the label and nearest images of each."""
-    answers, images, model = _result.calibrated.split(split), _result.images(split), open_classifier(run_id)
+    answers, images, model = result.calibrated.split(split), result.images(split), open_classifier(result.run.id)
     positions, index = predictions.possibly_mislabeled(answers), model.index
     nearest = [""] * len(positions)
     if images is not None and index is not None and len(positions):
@@ -127,7 +126,7 @@ def _maps(result: Assessment, known: FeatureMap) -> None:
     if images is not None:
         sheet = {"key": "map_sheet", "numbers": known.positions.tolist()}
         with st.container(key="map_sheet"):  # hidden: the charts cut their pictures out of it
-            st.image(_sheet(run.id, run_picker.stamp(run, data_map.MAP_FILE), images[known.positions]), alt="")
+            st.image(_sheet(run, images[known.positions]), alt="")
     if known.before is None:
         maps = {"By the run's features": known.after}
     else:
@@ -163,8 +162,8 @@ def _forgotten(result: Assessment, known: Dynamics) -> None:
         live_chart.draw(figure, "map_confusion", alt, live_chart.NO_TOOLBAR)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _sheet(run_id: str, stamp: tuple[int, ...], _images: np.ndarray) -> bytes:
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=run_picker.by_files(data_map.MAP_FILE))
+def _sheet(run: Run, _images: np.ndarray) -> bytes:
     return charts.sheet(_images)
 
 

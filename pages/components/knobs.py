@@ -6,7 +6,6 @@ The URL holds each setting that differs from Quick, so a link shares the setting
 import math
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -38,9 +37,10 @@ def presets(times: dict[str, str], real_images: bool) -> None:
 
     The recipe of the tutorials is a line below the tiles. Call it before the settings are drawn: a click sets them.
     """
+    linked, _ = in_address()
     for name in KNOBS:  # a new session has the URL's values as defaults: after a restart, the browser's are newer
         if address.decides(name) and address.is_history():
-            st.session_state[name] = _read(name, st.query_params.get(name))
+            st.session_state[name] = linked.get(name, getattr(USUAL, name))
     with st.grid(len(PRESET_ACCURACY), min_column_width=220):
         for name, accuracy in PRESET_ACCURACY.items():
             words = [times[name]] if name in times else []
@@ -53,16 +53,16 @@ def presets(times: dict[str, str], real_images: bool) -> None:
         set_all(PRESETS["classic"])
     values = _values()
     for name, config in PRESETS.items():
-        if values == {knob: getattr(config, knob) for knob in KNOBS}:
+        if values == vars(config):
             style.mark(f"preset_{name}")
 
 
 def main_sliders() -> None:
     """Draw the three most important settings, each above a picture of its effect."""
-    places = st.container(key="main_sliders").columns(len(MAIN), gap="medium")
+    values, places = _values(), st.container(key="main_sliders").columns(len(MAIN), gap="medium")
     for place, name in zip(places, MAIN, strict=True):
         with place:
-            value = _widget(KNOBS[name])
+            value = _widget(KNOBS[name], values[name])
             _picture(name, value)
 
 
@@ -97,6 +97,7 @@ def all_settings() -> None:
     panel = st.expander("All settings", icon=":material/tune:", key="all_settings", on_change="rerun")
     if not panel.open:
         return
+    values = _values()
     with panel:
         st.caption("The address of this page holds every setting that differs from Quick: copy it to share them.")
         for place, titles in zip(st.columns(len(_COLUMNS), gap="medium"), _COLUMNS, strict=True):
@@ -105,7 +106,7 @@ def all_settings() -> None:
                     st.markdown(f"**{title}**")
                     for knob in KNOBS.values():
                         if knob.group == title and knob.name not in MAIN:
-                            _widget(knob)
+                            _widget(knob, values[knob.name])
 
 
 def configuration() -> TrainConfig:
@@ -116,7 +117,7 @@ def configuration() -> TrainConfig:
 def set_all(config: TrainConfig) -> None:
     """Set all settings to those of `config`, also in the URL. Call it before the widgets are drawn."""
     others: dict[str, Any] = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
-    st.session_state.update({name: getattr(config, name) for name in KNOBS})
+    st.session_state.update(vars(config))
     st.query_params.from_dict(others | link(config))  # one update: one entry in the browser's history
 
 
@@ -135,8 +136,7 @@ def share_link(config: TrainConfig) -> None:
 
 def link(config: TrainConfig) -> dict[str, str]:
     """Return the query that opens *Train* with the settings of `config`."""
-    values = {name: getattr(config, name) for name in KNOBS}
-    return {name: _text(name, value) for name, value in values.items() if value != getattr(USUAL, name)}
+    return {name: _text(name, value) for name, (value, _) in config.differences(USUAL).items()}
 
 
 def open_train(config: TrainConfig) -> None:
@@ -166,9 +166,9 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
     return sorted(inside | {kind(low), kind(high), *extra})
 
 
-def _widget(knob: Knob) -> Any:
-    """Draw the widget of a setting, store its value in the URL, and return it."""
-    value = widget(knob, _value(knob.name))
+def _widget(knob: Knob, first: Any) -> Any:
+    """Draw the widget of a setting with the default `first`, store its value in the URL, and return it."""
+    value = widget(knob, first)
     address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(USUAL, knob.name)))
     return value
 
@@ -206,14 +206,6 @@ def _text(name: str, value: Any) -> str:
     return knob.format(value) if knob.choices and knob.labels else _plain(value)
 
 
-def _read(name: str, text: str | None) -> Any:
-    """Return the value of the URL's `text`, or that of Quick if it is missing or invalid."""
-    with suppress(ConfigError):
-        if text is not None:
-            return _parsed(name, text)
-    return getattr(USUAL, name)
-
-
 def _parsed(name: str, text: str) -> Any:
     """Return the value of the URL's `text`. Raises ConfigError."""
     knob = KNOBS[name]
@@ -243,9 +235,6 @@ def help_of(knob: Knob) -> str:
 
 
 def _values() -> dict[str, Any]:
-    return {name: _value(name) for name in KNOBS}
-
-
-def _value(name: str) -> Any:
-    """Return the value of a setting's widget, or before it is drawn that of the URL."""
-    return st.session_state[name] if name in st.session_state else _read(name, st.query_params.get(name))
+    """Return the value of each setting's widget, or before it is drawn that of the URL, or that of Quick."""
+    values = vars(USUAL) | in_address()[0]
+    return {name: st.session_state.get(name, value) for name, value in values.items()}

@@ -145,25 +145,18 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
         _neighbors(model, pixels)
 
 
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=run_picker.by_files(model_file.FILE))
 def saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
     """Return the heat maps of all ten classes, cached by model and picture, shared by all sessions."""
-    state = run_picker.stamp(runs.Run(model.name), model_file.FILE)
-    return _saliency(model.name, state, seen.tobytes(), model, seen)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _saliency(name: str, state: tuple[int, ...], picture: bytes, _model: Classifier, _seen: np.ndarray) -> np.ndarray:
-    return explain.saliency(_model.calibrated, _seen)
+    return explain.saliency(model.calibrated, seen)
 
 
 def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     index = model.index
     st.markdown("**Nearest training images**")
     if index is None:
-        st.caption(
-            formatting.plain(" ".join(model.problems))
-            or "This run has no index of training images: an older version trained or exported it. Train it again."
-        )
+        reason = "This run has no index of training images: an older version trained or exported it. Train it again."
+        st.caption(formatting.plain(" ".join(model.problems)) or reason)
         return
     count = min(_NEIGHBORS, len(index.labels))
     places, distances = index.nearest(model.features(pixels[None]), count)
@@ -287,10 +280,8 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     """Show the calibration of the model and the picture's distance to the training images."""
     known = model.calibration
     if known is None:
-        st.caption(
-            formatting.plain(" ".join(model.problems))
-            or "This run has no calibration: an older version trained it. Its probabilities are not calibrated."
-        )
+        reason = "This run has no calibration: an older version trained it. Its probabilities are not calibrated."
+        st.caption(formatting.plain(" ".join(model.problems)) or reason)
         return
     formatting.text(calibration_words(known))
     left, right = st.columns([1.3, 1])
@@ -305,14 +296,10 @@ def how_sure(model: Classifier, answers: Answers) -> None:
             _distance(known.out_of_distribution, answers)
 
 
+@st.cache_resource(max_entries=8, show_spinner="Reading the run", hash_funcs=run_picker.by_files(*_FILES))
 def assessed(run: Run) -> Assessment:
     """Return the assessment of a run, cached until its files change."""
-    return _assessed(run.id, run_picker.stamp(run, *_FILES))
-
-
-@st.cache_resource(max_entries=8, show_spinner="Reading the run")
-def _assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
-    return assessment.assess(runs.get(run_id))
+    return assessment.assess(runs.get(run.id))
 
 
 def reliability(result: Assessment, known: Calibration, split: str, number: int = 0) -> None:

@@ -141,15 +141,10 @@ def plan_bar(stages: Mapping[str, float]) -> str:
     parts = legend = ""
     for stage, seconds in stages.items():
         if seconds > 0:
-            name, took = PARTS[stage], formatting.seconds(seconds)
-            look = f"background:{style.PARTS[stage]};border-radius:3px"
-            parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
-            dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'
-            legend += f"<span>{dot}{name} <b>{took}</b></span>"
-    return (
-        f'<div class="stages"><div style="display:flex;gap:2px;height:20px">{parts}</div>'
-        f'<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.4rem 0 0;font-size:.87rem">{legend}</p></div>'
-    )
+            name, took, color = PARTS[stage], formatting.seconds(seconds), f"background:{style.PARTS[stage]}"
+            parts += f'<i title="{name}: {took}" style="flex:{seconds:.3f} 1 0;{color}"></i>'
+            legend += f'<span><i style="{color}"></i>{name} <b>{took}</b></span>'
+    return f'<div class="stages"><div>{parts}</div><p>{legend}</p></div>'
 
 
 def _size(count: int) -> str:

@@ -14,7 +14,9 @@ import streamlit as st
 from cifar_core import machine, runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
+from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.listing import Row
+from cifar_core.inference.classifier import Classifier
 from cifar_core.runs import Run, labels, trash
 from pages.components import address, formatting, guarded
 
@@ -186,3 +188,15 @@ def _second(run_id: str) -> str:
 def stamp(run: Run, *names: str) -> tuple[int, ...]:
     """Return numbers that change with the files called `names` of a run, zeros for a missing one."""
     return tuple(number for name in names for number in machine.stamp(run.path / name))
+
+
+def by_files(*names: str) -> dict[str | type, Callable[[Any], Any]]:
+    """Return `hash_funcs` for a cached function of a run, its assessment or its classifier.
+
+    The function is called again after one of the run's files called `names` has changed.
+    """
+
+    def state(run: Run) -> tuple[str, tuple[int, ...]]:
+        return run.id, stamp(run, *names)
+
+    return {Run: state, Assessment: lambda result: state(result.run), Classifier: lambda model: state(Run(model.name))}

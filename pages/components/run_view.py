@@ -11,16 +11,7 @@ from cifar_core.charts import training as training_charts
 from cifar_core.evaluation import phase_summary, predictions
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
-from pages.components import (
-    export_panel,
-    formatting,
-    guarded,
-    live_chart,
-    pinned,
-    progress,
-    run_history,
-    run_picker,
-)
+from pages.components import export_panel, formatting, guarded, live_chart, pinned, progress, run_history, run_picker
 from pages.components.live_chart import Chart
 
 HEIGHT = 400

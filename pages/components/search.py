@@ -1,6 +1,7 @@
 """Explore, Search: many short runs with different settings. Selection of a search, and the form of a new one."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -125,8 +126,8 @@ def _base() -> TrainConfig:
         images = _slider("Training images per trial", IMAGES, 5_000, "search_images", KNOBS["train_images"].format)
         about = "A trial then takes minutes instead of seconds."
         tunes = address.linked_toggle("Include fine-tuning", "search_fine_tune", help=about)
-    base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
-    return TrainConfig(**base | ({} if tunes else {"fine_tune_epochs": 0}))
+    base = replace(PRESETS[preset], train_images=images)
+    return base if tunes else replace(base, fine_tune_epochs=0)
 
 
 def _goal() -> Goal:

@@ -20,7 +20,7 @@ from pages.components import formatting, guarded, uploads
 EXAMPLE = ("airplane", "cat", "horse")
 _EXAMPLE_EACH, _TEN_EACH, _EXAMPLE_FROM = 20, 40, 1_000
 _SHOWN, _THUMB = 40, 64  # newest pictures of a class, and their side in pixels
-_PROGRESS_EVERY, _SAID = 20, 8
+_SAID = 8
 
 _mount = formatting.component("teach", "camera")
 
@@ -93,16 +93,7 @@ def add(name: str, pairs: Iterable[tuple[str, Picture]]) -> None:
 
     Do not use it in callbacks: their progress bar is drawn above the page, and the browser rebuilds the page.
     """
-    bar = st.empty()
-
-    def counted() -> Iterable[tuple[str, Picture]]:
-        for number, pair in enumerate(pairs, 1):
-            if number % _PROGRESS_EVERY == 0:
-                bar.progress(1.0, f"Reading pictures: {number:,}")
-            yield pair
-
-    st.session_state["teach_problems"] = projects.add(name, counted())
-    bar.empty()
+    st.session_state["teach_problems"] = projects.add(name, uploads.counted(pairs))
 
 
 def problems() -> None:

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,7 @@ _SAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "samples"
 FRAME = "camera.jpg"
 """File name of camera frames."""
 _TOP = 3  # bars of the live camera
-EXAMPLES = 6
-EXAMPLES_FROM = 200  # first test images; so few that synthetic ones are drawn quickly
-_PROGRESS_FROM = 20
+_PROGRESS_EVERY = 20  # pictures
 _SHOWN_ERRORS = 200
 _PASTED_CHARACTERS = 18_000_000
 """Limit of a paste in base64; the browser's WebSocket closes at 25 MB."""
@@ -131,13 +129,19 @@ def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> 
     """Replace the pictures with those in `files` (name, bytes); `errors` are listed with those of unreadable files."""
     taken: list[Picture] = []
     bad = list(errors)
-    bar = st.empty()
-    for picture in read_compact(files):
+    for picture in counted(read_compact(files)):
         (bad if picture.error else taken).append(picture)
-        if len(taken) >= _PROGRESS_FROM and len(taken) % 10 == 0:
-            bar.progress(1.0, f"Reading pictures: {len(taken):,}")
-    bar.empty()
     _show(taken, bad)
+
+
+def counted(pictures: Iterable[Any]) -> Iterator[Any]:
+    """Yield `pictures`, and show their number while they are read."""
+    bar = st.empty()
+    for number, picture in enumerate(pictures, 1):
+        if number % _PROGRESS_EVERY == 0:
+            bar.progress(1.0, f"Reading pictures: {number:,}")
+        yield picture
+    bar.empty()
 
 
 def read(files: Iterable[tuple[str, bytes]], most: int) -> tuple[list[Picture], list[Picture]]:
@@ -168,19 +172,6 @@ def samples(key: str, take_files: Any, width: int, named: bool = True) -> None:
 def take_example(image: np.ndarray, name: str) -> None:
     """Replace the pictures with a test image, uint8 (32, 32, 3)."""
     _show([Picture(name, Image.fromarray(image)).compact()], [])
-
-
-def test_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return EXAMPLES test images: positions, images, labels. `next_examples` changes the selection."""
-    all_images, all_labels = cifar10.samples(EXAMPLES_FROM, test=True)
-    rng = np.random.default_rng(st.session_state.get("examples", 1))
-    chosen = np.sort(rng.choice(EXAMPLES_FROM, EXAMPLES, replace=False))
-    return chosen, np.array(all_images[chosen]), all_labels[chosen]
-
-
-def next_examples() -> None:
-    """Select other test images."""
-    st.session_state["examples"] = st.session_state.get("examples", 1) + 1
 
 
 def show_errors(bad: list[Picture]) -> None:
