@@ -100,7 +100,7 @@ def nothing_yet() -> None:
 def unfinished(run: Run) -> None:
     """Show that a run cannot be evaluated yet, and the diagnosis of its metrics so far."""
     state = run.state
-    run_picker.state_badge(run, state)
+    run_picker.state_badge(state)
     words = f"This run is {state}; figures, mistakes and robustness appear when it has finished."
     st.info(words, icon=":material/hourglass:")
     run_history.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
@@ -167,11 +167,7 @@ def panels(results: list[Assessment], split: str) -> None:
         ("robust", "Robustness", "blur_on", lambda: robust([one.run for one in results])),
         ("map", "Data map", "scatter_plot", lambda: data_map.section(results[0], split)),
     ):
-        link = address.bound(key, ("true", "false"))
-        panel = st.expander(title, icon=f":material/{icon}:", on_change="rerun", **link)
-        if panel.open:
-            with panel:
-                show()
+        guarded.panel(title, icon, show, **address.bound(key, ("true", "false")))
     run = results[0].run
     run_history.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
 
@@ -224,28 +220,26 @@ def robust(chosen: list[Run]) -> None:
         "How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
         f"{robustness.IMAGES:,} validation images. Compare runs that differ in *Augmentation strength*."
     )
-    working = any(robustness.job(one).is_running for one in chosen)
-    guarded.polled(_measures, working, POLL_SECONDS)(chosen)
+    guarded.polled(_measures, lambda: any(robustness.job(one).is_running for one in chosen), POLL_SECONDS)(chosen)
 
 
-def _measures(chosen: list[Run]) -> bool:
-    """Draw the state of each run's measurement, then the curves; return whether one is being measured."""
+def _measures(chosen: list[Run]) -> None:
+    """Draw the state of each run's measurement, then the curves."""
     rows = [listing.row(run) for run in chosen]
-    names, working = run_picker.run_titles(rows), False
+    names = run_picker.run_titles(rows)
     measured: dict[str, Measured] = {}
     for row in rows:
         name = names[row.run.id] + (f" · augmentation {row.config.augmentation:g}" if row.config else "")
         known, _ = robustness.load_or_problem(row.run)
-        working |= _measurement(row.run, name, known)
+        _measurement(row.run, name, known)
         if known is not None and known.clean is not None:
             measured[name] = known
     if measured:
         _curves(measured)
-    return working
 
 
-def _measurement(run: Run, name: str, known: Measured | None) -> bool:
-    """Show the state of a run's measurement, with its buttons; return whether it is being measured."""
+def _measurement(run: Run, name: str, known: Measured | None) -> None:
+    """Show the state of a run's measurement, with its buttons."""
     status = robustness.state(run)
     state = status["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -262,10 +256,9 @@ def _measurement(run: Run, name: str, known: Measured | None) -> bool:
         words = f"{done / total:.0%}" if done else "Starting"
         st.progress(min(done / total, 1.0), words + (f", {formatting.seconds(left)} left" if left else ""))
     elif state == "failed":
-        st.error(formatting.plain(status["error"]), icon=":material/error:")
+        guarded.problem(status["error"])
     elif state == "stopped":
         st.caption("Partly measured; press *Continue measuring* for the rest.")
-    return state == "working"
 
 
 def _curves(measured: dict[str, Measured]) -> None:

@@ -135,16 +135,18 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
 
 @guarded.fragment
 def this_machine() -> None:
-    """Draw the checks of this machine, run only if the panel is open."""
-    place = st.expander("This machine", icon=":material/computer:", key="this_machine", on_change="rerun")
-    if not place.open:
-        return
+    """Draw the checks of this machine in an expander."""
+    guarded.panel("This machine", "computer", checks, key="this_machine")
+
+
+def checks() -> None:
+    """Draw the checks of this machine."""
     lines = []
     for check in doctor.checks():
         name = "GPU" if check.name == "gpu" else check.name.capitalize()
         advice = f"*{formatting.plain(check.advice)}*" if check.advice else ""
         lines.append(f"{_CHECKS[check.state]} **{name}**: {formatting.plain(check.value)} {advice}")
-    place.markdown("\n\n".join(lines))
+    st.markdown("\n\n".join(lines))
 
 
 guarded.page(main)

@@ -97,7 +97,7 @@ def form(status: dict) -> TrainConfig | None:
             start_notice(config)
             if shortage := costs.memory_shortage(estimate):
                 st.warning(shortage, icon=":material/memory:")
-            guarded.polled(progress.plan, costs.measuring().is_running, POLL_SECONDS)(config, estimate)
+            guarded.polled(progress.plan, lambda: costs.measuring().is_running, POLL_SECONDS)(config, estimate)
             knobs.share_link(config)
     return config
 
@@ -210,13 +210,12 @@ def show_run(run: Run) -> None:
     live = run.state in LIVE_STATES
     if live:
         st.query_params["run"] = run.id  # keeps its place on the page when it ends
-    if isinstance(run.status.get("imported"), dict):
+    if "imported" in run.status:
         st.caption(":material/upload: Imported from an archive.")
     if damaged := labels.load_or_problem(run.path)[1]:
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
-        seconds = run_view.pace(run.state)
-        guarded.polled(run_view.panel, seconds, seconds)(run)
+        guarded.polled(run_view.panel, lambda: run_view.pace(run.state), run_view.pace(run.state))(run)
     if run.state == "finished":
         export_panel.export_panel(run)
 

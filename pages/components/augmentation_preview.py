@@ -22,11 +22,7 @@ SOURCES = {"data": "training image", "drawing": "drawing", "own": "your photo"}
 @guarded.fragment
 def panel(run_id: str | None = None, expanded: bool = False) -> None:
     """Draw the preview in an expander. The model is the finished run `run_id`, else the best finished run."""
-    icon = ":material/view_column:"
-    place = st.expander("Augmentation preview", expanded, icon=icon, key="preview_panel", on_change="rerun")
-    if place.open:
-        with place:
-            _preview(run_id)
+    guarded.panel("Augmentation preview", "view_column", _preview, run_id, expanded=expanded, key="preview_panel")
 
 
 def _preview(run_id: str | None) -> None:
@@ -46,8 +42,7 @@ def _preview(run_id: str | None) -> None:
         st.caption("Upload a picture to see it at every strength.")
         return
     model = _model(run_id)
-    stamp = run_picker.stamp(runs.Run(model), *_FILES) if model else ()
-    st.html(_row(image, _number("draw"), model, stamp))
+    st.html(_row(image, _number("draw"), runs.Run(model) if model else None))
     known = f"The picture is labeled {truth}. " if truth else ""
     after = "Train a model to see its prediction below each picture."
     if model is not None:
@@ -90,14 +85,11 @@ def _model(run_id: str | None) -> str | None:
     return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
-def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]) -> str:
-    """Return the preview as HTML: each picture with strength and prediction, marked if it differs from strength 0.
-
-    Predictions are cached by the `stamp` of the model's files.
-    """
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=run_picker.by_files(*_FILES))
+def _row(image: np.ndarray, draw: int, model: runs.Run | None) -> str:
+    """Return the preview as HTML: each picture with strength and prediction, marked if it differs from strength 0."""
     images = augmentation.preview(image, draw)
-    answers = classifier.open_classifier(model).answer(images) if model else None
+    answers = classifier.open_classifier(model.id).answer(images) if model else None
     figures = []
     for number, (image, strength) in enumerate(zip(images, augmentation.PREVIEW_STRENGTHS, strict=True)):
         words = f"strength <b>{strength:g}</b>"

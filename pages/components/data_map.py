@@ -19,6 +19,7 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.data_map import Dynamics, FeatureMap
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.neighbors import NEIGHBOR
+from cifar_core.jobs import Job
 from cifar_core.runs import Run
 from pages.components import address, confusion, formatting, guarded, live_chart, run_picker
 
@@ -36,7 +37,8 @@ def section(result: Assessment, split: str) -> None:
     if part == "labels":
         guarded.fragment(_labels)(result, split)
     elif part == "alike":
-        guarded.polled(_alike, data_map.job(result.run).is_running, POLL_SECONDS)(result)
+        task = data_map.job(result.run)
+        guarded.polled(_alike, lambda: task.is_running, POLL_SECONDS)(result, task)
     else:
         known = _known(result.run)
         if known is None:
@@ -91,12 +93,11 @@ def _suspects(result: Assessment, split: str) -> tuple[np.ndarray, dict[int, str
     return positions, {i: a + b for i, a, b in zip(positions.tolist(), notes, nearest, strict=True)}
 
 
-def _alike(result: Assessment) -> bool:
-    """Draw the t-SNE map, its progress, or the button that makes it; return whether it is being made."""
-    run, task = result.run, data_map.job(result.run)
-    answers, state = result.calibrated.validation, task.read()
+def _alike(result: Assessment, task: Job) -> None:
+    """Draw the t-SNE map, its progress, or the button that makes it."""
+    state = task.read()
     try:
-        known = data_map.load_map(run, len(answers.labels))
+        known = data_map.load_map(result.run, len(result.calibrated.validation.labels))
     except RunError as error:
         known = None
         guarded.problem(error)
@@ -109,14 +110,12 @@ def _alike(result: Assessment) -> bool:
         done, total = state.get("done") or 0, state.get("total") or 1
         st.progress(min(done / total, 1.0), "Making the map, some 20 seconds")
         guarded.stop_button(task, "stop_map")
-        return True
-    if known is None:
+    elif known is not None:
+        _maps(result, known)
+    else:
         if state["state"] == "failed":
-            st.error(formatting.plain(state["error"]), icon=":material/error:")
+            guarded.problem(state["error"])
         guarded.button("Make the map", task.start, key="make_map", icon=":material/scatter_plot:", busy="Starting")
-        return False
-    _maps(result, known)
-    return False
 
 
 def _maps(result: Assessment, known: FeatureMap) -> None:

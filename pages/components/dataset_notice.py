@@ -31,8 +31,7 @@ def show(
             "accuracy does not apply to CIFAR-10."
         )
         if missing:
-            running = status["download"]["running"]
-            guarded.polled(_download, running, 1.0)(offers_download)
+            guarded.polled(_download, lambda: cifar10.status()["download"]["running"], 1.0)(offers_download)
 
 
 def can_download(status: dict[str, Any]) -> bool:
@@ -56,20 +55,19 @@ def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
     return waiting if status["dataset"] == "cifar10" else None
 
 
-def _download(offers: bool) -> bool:
-    """Show the progress of the download, or its button if `offers` is true; return whether it is running."""
+def _download(offers: bool) -> None:
+    """Show the progress of the download, or its button if `offers` is true."""
     state = cifar10.status()["download"]
     if state["running"]:
         done, total = state["bytes"], state["total"]
         then = "; then the training starts" if st.session_state.get("after_download") else ""
         st.progress(min(done / total, 1.0), f"Downloading CIFAR-10: {done / 1e6:.0f} of {total / 1e6:.0f} MB{then}")
-        return True
+        return
     if offers:
         look: dict[str, Any] = {"icon": ":material/download:", "busy": "Starting"}
         guarded.button("Download CIFAR-10 (170 MB)", start_download, key="download", **look)
     if state["error"]:
-        st.error(formatting.plain(state["error"]), icon=":material/error:")
-    return False
+        guarded.problem(state["error"])
 
 
 def no_pictures() -> str:

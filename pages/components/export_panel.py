@@ -27,24 +27,24 @@ _ICONS = {
 
 def export_panel(run: Run) -> None:
     """Draw all export formats of a finished run."""
-    panel = st.expander("Export", icon=":material/ios_share:", key="export_panel", on_change="rerun")
-    if not panel.open:
-        return
-    with panel:
-        working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
-        guarded.polled(_models, working, _POLL_SECONDS)(run)
-        st.caption(
-            "Each file takes images of 32×32 pixels without preprocessing, and is tested on 200 test images when it is "
-            "created. Agreement: how often it predicts the same class as the run. Time: for one image on this machine."
-        )
-        st.markdown("**The run itself**")
-        with st.container(horizontal=True):
-            for name, item in FORMATS.items():
-                if name not in MODELS:
-                    reason = _why_not(run, name)
-                    about = formatting.plain(reason) if reason else item.help
-                    icon = _ICONS.get(name, ":material/download:")
-                    _download(run, name, item.label, icon, help=about, disabled=bool(reason))
+    guarded.panel("Export", "ios_share", _formats, run, key="export_panel")
+
+
+def _formats(run: Run) -> None:
+    """Draw the cards of the model files, and the buttons of the other formats."""
+    guarded.polled(_models, lambda: any(exports.job(run, name).is_running for name in MODELS), _POLL_SECONDS)(run)
+    st.caption(
+        "Each file takes images of 32×32 pixels without preprocessing, and is tested on 200 test images when it is "
+        "created. Agreement: how often it predicts the same class as the run. Time: for one image on this machine."
+    )
+    st.markdown("**The run itself**")
+    with st.container(horizontal=True):
+        for name, item in FORMATS.items():
+            if name not in MODELS:
+                reason = _why_not(run, name)
+                about = formatting.plain(reason) if reason else item.help
+                icon = _ICONS.get(name, ":material/download:")
+                _download(run, name, item.label, icon, help=about, disabled=bool(reason))
 
 
 def share_buttons(run: Run) -> None:
@@ -57,30 +57,29 @@ def share_buttons(run: Run) -> None:
 
 def import_panel() -> None:
     """Draw the upload of run archives."""
-    panel = st.expander("Import a run", icon=":material/upload:", key="import_panel", on_change="rerun")
-    if panel.open:
-        with panel:
-            uploads.uploaded(
-                "ZIP files exported by CIFAR Studio (*Whole run*)", "run_archive", _import_archives, type=["zip"]
-            )
+    guarded.panel("Import a run", "upload", _archives, key="import_panel")
 
 
-def _models(run: Run) -> bool:
-    """Draw a card for each model file; return whether one is being created."""
-    states = {name: exports.state(run, name) for name in MODELS}
+def _archives() -> None:
+    words = "ZIP files exported by CIFAR Studio (*Whole run*)"
+    uploads.uploaded(words, "run_archive", _import_archives, type=["zip"])
+
+
+def _models(run: Run) -> None:
+    """Draw a card for each model file."""
     with st.grid(len(MODELS), min_column_width=220):
-        for name, status in states.items():
+        for item in MODELS.values():
             with st.container(border=True):
-                _model(run, MODELS[name], status)
-    return any(status["state"] == "working" for status in states.values())
+                _model(run, item)
 
 
-def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
+def _model(run: Run, item: Format) -> None:
     """Draw the state of a model file, and its buttons."""
+    status = exports.state(run, item.name)
     st.markdown(f"**{item.label}**", help=f"{item.help}\n\n{glossary.explain(item.label) or ''}")
     if status["state"] != "done":
         if status["state"] == "failed":
-            st.error(formatting.plain(status["error"]), icon=":material/error:")
+            guarded.problem(status["error"])
         is_working = status["state"] == "working"
         if is_working:
             st.progress(min(status["done"] / max(status["total"], 1), 1.0))

@@ -47,8 +47,8 @@ def _actions() -> _Actions:
     return st.session_state.setdefault("_actions", _Actions())
 
 
-def problem(error: CifarError) -> None:
-    """Show an error as text."""
+def problem(error: object) -> None:
+    """Show an error, or its message, as text."""
     st.error(formatting.plain(error), icon=":material/error:")
 
 
@@ -106,20 +106,26 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
     return st.fragment(guarded, run_every=run_every)
 
 
-def polled(draw: Callable[..., object], live: object, seconds: float) -> Callable[..., None]:
-    """Return `draw` as a fragment that runs every `seconds` if `live` is true.
-
-    `draw` returns the current value of `live`; the page reruns if it has changed.
-    """
+def polled(draw: Callable[..., object], live: Callable[[], object], seconds: float) -> Callable[..., None]:
+    """Return `draw` as a fragment that runs every `seconds` while `live()` is true. The page reruns if it changes."""
     key = f"polled_{draw.__name__}"
-    st.session_state[key] = live
+    st.session_state[key] = live()
 
     @functools.wraps(draw)
     def look(*arguments: Any) -> None:
-        if draw(*arguments) != st.session_state[key]:
+        draw(*arguments)
+        if live() != st.session_state[key]:
             st.rerun()
 
-    return fragment(look, seconds if live else None)
+    return fragment(look, seconds if st.session_state[key] else None)
+
+
+def panel(title: str, icon: str, draw: Callable[..., object], *arguments: Any, **options: Any) -> None:
+    """Draw an expander with `options`, and while it is open `draw(*arguments)` in it."""
+    place = st.expander(title, icon=f":material/{icon}:", on_change="rerun", **options)
+    if place.open:
+        with place:
+            draw(*arguments)
 
 
 def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, busy: str = "", **options: Any) -> None:

@@ -53,11 +53,12 @@ def show() -> None:
         guarded.problem(error)
         return
     earlier = _tried(settings)
-    guarded.polled(_panel, not _is_settled(result), _POLL_SECONDS)(settings, earlier)
+    guarded.polled(_panel, lambda: not _is_settled(settings), _POLL_SECONDS)(settings, earlier)
 
 
-def _is_settled(result: Result | None) -> bool:
+def _is_settled(settings: Settings) -> bool:
     """Return whether the result is final: the curve is done, and the map is made or the lab is closed."""
+    result = head_lab.result(settings)
     has_ended = result is not None and result.state in ("done", "failed")
     return has_ended and (_has_map() or not head_lab.is_open())
 
@@ -105,8 +106,8 @@ def _tried(settings: Settings) -> list[Settings]:
     return earlier
 
 
-def _panel(settings: Settings, earlier: list[Settings]) -> bool:
-    """Draw the results so far; return whether more will follow."""
+def _panel(settings: Settings, earlier: list[Settings]) -> None:
+    """Draw the results so far."""
     status, latest = head_lab.status(), head_lab.result(settings)
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
     shown = latest if latest and latest.rows else head_lab.stored() if settings == Settings() else None
@@ -130,7 +131,6 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
         formatting.caption(_ABOUT_MAP if chart else "A map of the validation images appears after your first curve.")
     _fixed_settings(status)
     _buttons(settings, earlier)
-    return not _is_settled(latest)
 
 
 def _say(status: dict[str, Any], result: Result | None) -> None:

@@ -20,7 +20,7 @@ from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import ConfigError, DataError
 from cifar_core.evaluation import listing
 from cifar_core.network import architecture
-from pages.components import address, formatting, run_picker, style
+from pages.components import address, formatting, guarded, run_picker, style
 
 MAIN = ("alpha", "dropout", "augmentation")
 USUAL = PRESETS["quick"]
@@ -93,20 +93,21 @@ def _network() -> str:
 
 
 def all_settings() -> None:
-    """Draw an expander with all other settings, grouped; closed, their values are those of the URL."""
-    panel = st.expander("All settings", icon=":material/tune:", key="all_settings", on_change="rerun")
-    if not panel.open:
-        return
+    """Draw an expander with all other settings; closed, their values are those of the URL."""
+    guarded.panel("All settings", "tune", _groups, key="all_settings")
+
+
+def _groups() -> None:
+    """Draw the settings in groups."""
     values = _values()
-    with panel:
-        st.caption("The address of this page holds every setting that differs from Quick: copy it to share them.")
-        for place, titles in zip(st.columns(len(_COLUMNS), gap="medium"), _COLUMNS, strict=True):
-            with place:
-                for title in titles:
-                    st.markdown(f"**{title}**")
-                    for knob in KNOBS.values():
-                        if knob.group == title and knob.name not in MAIN:
-                            _widget(knob, values[knob.name])
+    st.caption("The address of this page holds every setting that differs from Quick: copy it to share them.")
+    for place, titles in zip(st.columns(len(_COLUMNS), gap="medium"), _COLUMNS, strict=True):
+        with place:
+            for title in titles:
+                st.markdown(f"**{title}**")
+                for knob in KNOBS.values():
+                    if knob.group == title and knob.name not in MAIN:
+                        _widget(knob, values[knob.name])
 
 
 def configuration() -> TrainConfig:

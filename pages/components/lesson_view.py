@@ -185,21 +185,24 @@ def _interval(accuracy: float, images: int) -> str:
 
 def runs_here(name: str) -> None:
     """Draw the button that runs the lesson here, or its progress, in an expander."""
-    is_probe = name == layer_probe.LESSON
-    live = layer_probe.job().is_running if is_probe else _is_live(experiments.latest_runs(name))
-    with st.expander("Run it on this machine", expanded=live, icon=":material/computer:", key=f"run_here_{name}"):
-        guarded.polled(_probe if is_probe else _runs, live, _POLL_SECONDS)(name)
+    draw = _probe if name == layer_probe.LESSON else _runs
+    icon, key = ":material/computer:", f"run_here_{name}"
+    with st.expander("Run it on this machine", expanded=_is_live(name), icon=icon, key=key):
+        guarded.polled(draw, lambda: _is_live(name), _POLL_SECONDS)(name)
 
 
-def _is_live(latest: Mapping[str, Run | None]) -> bool:
-    return any(run and run.state in LIVE_STATES for run in latest.values())
+def _is_live(name: str) -> bool:
+    """Return whether a lesson is measured here."""
+    if name == layer_probe.LESSON:
+        return layer_probe.job().is_running
+    return any(run and run.state in LIVE_STATES for run in experiments.latest_runs(name).values())
 
 
-def _probe(name: str) -> bool:
-    """Draw the measurement of layer_probe; return whether it is running."""
+def _probe(name: str) -> None:
+    """Draw the measurement of layer_probe."""
     task = layer_probe.job()
-    live, state = task.is_running, task.read()
-    if live:
+    state = task.read()
+    if state["state"] == "working":
         done, total = state.get("done") or 0, state.get("total") or 1
         st.progress(min(done / total, 1.0), f"{done} of {total} layers done")
         guarded.stop_button(task, "stop")
@@ -207,16 +210,15 @@ def _probe(name: str) -> bool:
         stored = shipped(name)
         _go("Run", stored.seconds if stored else None, task.start)
     if state["state"] == "failed":
-        st.error(formatting.plain(state["error"]), icon=":material/error:")
-    return live
+        guarded.problem(state["error"])
 
 
-def _runs(name: str) -> bool:
-    """Draw the runs of a lesson; return whether one is running or queued."""
+def _runs(name: str) -> None:
+    """Draw the runs of a lesson."""
     latest = experiments.latest_runs(name)
-    live, total = _is_live(latest), len(latest)
+    total = len(latest)
     missing = sum(run is None or run.state != "finished" for run in latest.values())
-    if live:
+    if _is_live(name):
         st.progress((total - missing) / total, f"{total - missing} of {total} runs done")
         guarded.button("Stop", experiments.stop_runs, name, icon=":material/stop:", key="stop", busy="Stopping")
     else:
@@ -224,9 +226,8 @@ def _runs(name: str) -> bool:
         _go(f"{label}{'' if missing else ' again'}", _expected(name), experiments.start_runs, name, not missing)
     for run in latest.values():
         error = run and run.status.get("error")
-        if isinstance(error, dict):
-            st.error(formatting.plain(error.get("message") or error.get("type")), icon=":material/error:")
-    return live
+        if error:
+            guarded.problem(error.get("message") or error.get("type"))
 
 
 def _expected(name: str) -> float | None:

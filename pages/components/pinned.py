@@ -89,7 +89,7 @@ def panel(run: Run, state: str, planned: float) -> None:
             look: dict[str, Any] = {"icon": ":material/keep:", "help": "Or pin your own: below, or on Classify."}
             _button("Watch it learn: pin test images", "pin_live", _add_test_images, **look)
         return
-    chart, slides = _built(run.id, run_picker.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
+    chart, slides = _built(run, planned if live else 0.0, not live)
     if chart is None:
         return
     st.header("Watch it learn")
@@ -99,14 +99,14 @@ def panel(run: Run, state: str, planned: float) -> None:
     formatting.caption(f"{hint} The purple part is fine-tuning, when the top of the backbone learns too.")
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> tuple[Chart | None, bool]:
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=run_picker.by_files(pins.FILE, pins.PROBES))
+def _built(run: Run, planned: float, scrubs: bool) -> tuple[Chart | None, bool]:
     """Return the chart, None without pictures, and whether it has a slider."""
-    watch = pins.watch(Run(run_id))
+    watch = pins.watch(run)
     if not watch.watched:
         return None, False
     figure = answer_charts.watch_figure(watch, planned, scrubs)
-    chart = live_chart.chart(figure, _words(watch.watched), run_id, config=live_chart.NO_TOOLBAR)
+    chart = live_chart.chart(figure, _words(watch.watched), run.id, config=live_chart.NO_TOOLBAR)
     return chart, bool(figure.frames)
 
 

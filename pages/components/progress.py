@@ -112,8 +112,8 @@ _UNMEASURED = "Times are a rough estimate, **not measured** on this machine."
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
 
 
-def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
-    """Draw the parts and costs of a run of `config`; return whether this machine is being timed."""
+def plan(config: TrainConfig, guess: costs.Estimate) -> None:
+    """Draw the parts and costs of a run of `config`."""
     st.html(plan_bar(guess.stages))
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
@@ -133,7 +133,6 @@ def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
             about = "Times a few batches of this network and saves the result. It waits while a run is training."
             look: dict[str, Any] = {"icon": ":material/timer:", "type": "tertiary", "help": about}
             guarded.button("Measure", costs.measure, config, key="measure", **look)
-    return busy
 
 
 def plan_bar(stages: Mapping[str, float]) -> str:

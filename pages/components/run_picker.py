@@ -118,7 +118,7 @@ STATE_LOOK = {
 }
 
 
-def state_badge(run: Run, state: str) -> None:
+def state_badge(state: str) -> None:
     """Show a run's state as a badge."""
     icon, color = STATE_LOOK[state]
     st.badge(state, icon=icon, color=color)  # type: ignore[arg-type]

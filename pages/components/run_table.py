@@ -45,7 +45,7 @@ def show() -> None:
     chosen = _selected(shown, chosen)
     with st.container():  # always drawn, like the next ones: the browser would rebuild what follows
         if any(row.state in LIVE_STATES for row in rows):
-            guarded.polled(_signature, _signature(), _POLL_SECONDS)()
+            guarded.polled(lambda: None, _signature, _POLL_SECONDS)()
     selected = [known[id_] for id_ in chosen]
     comparison.show(selected, shown, names)
     with st.container():
@@ -224,7 +224,7 @@ def _run(row: Row) -> None:
             change = functools.partial(labels.change, run, name=name, note=note, starred=starred)
             guarded.act(guarded.if_own, run.path, change)
     with st.container(horizontal=True, vertical_alignment="center"):
-        run_picker.state_badge(run, row.state)
+        run_picker.state_badge(row.state)
         st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})
         if row.config:
             query = knobs.link(row.config)

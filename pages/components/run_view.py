@@ -35,13 +35,13 @@ def pace(state: str) -> float:
     return _QUEUED_SECONDS if state == "queued" else _POLL_SECONDS
 
 
-def panel(run: Run) -> float:
-    """Draw one run: state, progress, buttons, curves, results. Return its `pace`."""
+def panel(run: Run) -> None:
+    """Draw one run: state, progress, buttons, curves, results."""
     status = run.status
     state = status["state"]
-    live, seconds = state in LIVE_STATES, pace(state)
+    live = state in LIVE_STATES
     if live != bool(st.session_state.get("polled_panel")):  # it ended or was resumed: the whole page reruns
-        return seconds
+        return
     if live:
         st.session_state["watched"] = run.id
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
@@ -65,7 +65,7 @@ def panel(run: Run) -> float:
             st.markdown(_ENDED_EARLY if is_empty else f"## {words}")
         _tab_title(run, state, progress.bar(run, status, last))
     if is_empty and state != "finished":
-        return seconds
+        return
     figures = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
     for place, (metric, chart) in zip(st.columns([8, 5]), figures.items(), strict=True):
         with place:
@@ -76,15 +76,14 @@ def panel(run: Run) -> float:
         if is_complete:
             result_details(result)
     run_history.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
-    details(run, metrics_state, live, curves)
-    return seconds
+    title, shown = "Learning rate, speed, layers", (run, metrics_state, live, curves)
+    guarded.panel(title, "show_chart", details, *shown, key="details_panel")
 
 
 def notices(status: dict[str, Any]) -> None:
     """Show the error of a failed run and the note of a run without cached features."""
-    error = status.get("error")
-    if isinstance(error, dict):
-        st.error(formatting.plain(error.get("message") or error.get("type")), icon=":material/error:")
+    if error := status.get("error"):
+        guarded.problem(error.get("message") or error.get("type"))
     if status.get("note"):
         st.info(formatting.plain(f"Trained end to end, not from stored features: {status['note']}."))
 
@@ -98,15 +97,11 @@ def dashed_line(found: Curves, live: bool) -> None:
 
 
 def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
-    """Draw learning rate, speed and layers in an expander, closed by default."""
-    title = "Learning rate, speed, layers"
-    panel = st.expander(title, icon=":material/show_chart:", key="details_panel", on_change="rerun")
-    if panel.open:
-        with panel, st.grid(2, min_column_width=340):
-            for name, chart in detail_charts(run.id, metrics_state, live, curves).items():
-                live_chart.show(chart, name)
-        with panel:
-            model_summary(run)
+    """Draw learning rate, speed and layers."""
+    with st.grid(2, min_column_width=340):
+        for name, chart in detail_charts(run.id, metrics_state, live, curves).items():
+            live_chart.show(chart, name)
+    model_summary(run)
 
 
 def _tab_title(run: Run, state: str, done: float | None) -> None:

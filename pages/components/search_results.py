@@ -33,11 +33,11 @@ def show(name: str) -> None:
         _delete_button(name)
         return
     address.known("trial", st.query_params.get("trial"), _openable(sweep))
-    guarded.polled(panel, sweep.is_live, POLL_SECONDS)(name)
+    guarded.polled(panel, lambda: find(name).is_live, POLL_SECONDS)(name)
 
 
-def panel(name: str) -> bool:
-    """Draw the state and findings of a search; return whether it is live."""
+def panel(name: str) -> None:
+    """Draw the state and findings of a search."""
     sweep = find(name)
     head = st.container()  # its lines come and go; the charts below stay
     with st.container():
@@ -45,7 +45,7 @@ def panel(name: str) -> bool:
     if not sweep.ended:
         has_failed = sweep.done and not sweep.is_live
         head.header("Every trial failed" if has_failed else "The first trial is not finished yet")
-        return sweep.is_live
+        return
     shares = _importances(name, tuple(trial.accuracy for trial in sweep.ended), sweep)
     cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
@@ -69,7 +69,6 @@ def panel(name: str) -> bool:
     if opened is not None:
         _trial(sweep, opened)
     _more_charts(sweep, opened)
-    return sweep.is_live
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the trials")

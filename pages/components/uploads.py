@@ -180,7 +180,7 @@ def show_errors(bad: list[Picture]) -> None:
     place: Any = st.expander(title, icon=":material/error:") if len(bad) > 3 else st.container()
     with place:
         for one in bad[:_SHOWN_ERRORS]:
-            st.error(formatting.plain(one.error), icon=":material/error:")
+            guarded.problem(one.error)
         if len(bad) > _SHOWN_ERRORS:
             st.caption(f"And {len(bad) - _SHOWN_ERRORS:,} more.")
 

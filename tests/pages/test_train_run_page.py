@@ -266,7 +266,8 @@ def one_poll(run_id: str, before: float) -> None:
     from pages.components import run_view
 
     st.session_state["polled_panel"] = before
-    st.session_state["pace"] = run_view.panel(Run(run_id))
+    run_view.panel(Run(run_id))
+    st.session_state["pace"] = run_view.pace(Run(run_id).state)
 
 
 @pytest.mark.parametrize(("state", "before", "key"), [("running", 3.0, "stop"), ("stopped", 1.0, None)])
