@@ -31,7 +31,6 @@ from pages.components import (
 )
 
 TITLE = "Strengths and mistakes"
-POLL_SECONDS = 0.7
 SPLITS = {"validation": "Validation images", "test": "Test images"}
 _MISTAKES = {"label": "is", "prediction": "said", "images": "images"}  # columns, and their names in the model card
 
@@ -87,9 +86,8 @@ def nothing_yet() -> None:
     shares = np.array([known["classes"][name]["accuracy"] for name in CLASSES])
     order = np.argsort(-shares)
     left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown(f"**Each class**: correct predictions on {known['test']['images']:,} test images")
-        st.html(formatting.bars(CLASSES, shares, order))
+    left.markdown(f"**Each class**: correct predictions on {known['test']['images']:,} test images")
+    left.html(formatting.bars(CLASSES, shares, order))
     with right:
         st.markdown("**Most frequent mistakes**")
         mistakes = known["confusions"]
@@ -220,7 +218,7 @@ def robust(chosen: list[Run]) -> None:
         "How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
         f"{robustness.IMAGES:,} validation images. Compare runs that differ in *Augmentation strength*."
     )
-    guarded.polled(_measures, lambda: any(robustness.job(one).is_running for one in chosen), POLL_SECONDS)(chosen)
+    guarded.polled(_measures, lambda: any(robustness.job(one).is_running for one in chosen))(chosen)
 
 
 def _measures(chosen: list[Run]) -> None:

@@ -26,7 +26,6 @@ from pages.components import (
     run_view,
 )
 
-POLL_SECONDS = 1.0
 LIST_LENGTH = 100
 
 
@@ -97,7 +96,7 @@ def form(status: dict) -> TrainConfig | None:
             start_notice(config)
             if shortage := costs.memory_shortage(estimate):
                 st.warning(shortage, icon=":material/memory:")
-            guarded.polled(progress.plan, lambda: costs.measuring().is_running, POLL_SECONDS)(config, estimate)
+            guarded.polled(progress.plan, lambda: costs.measuring().is_running)(config, estimate)
             knobs.share_link(config)
     return config
 

@@ -24,7 +24,6 @@ from cifar_core.runs import Run
 from pages.components import address, confusion, formatting, guarded, live_chart, run_picker
 
 PARTS = {"hard": "Easy and hard", "labels": "Possibly mislabeled", "alike": "Alike", "forgotten": "Forgotten"}
-POLL_SECONDS = 0.7
 _OLD = (
     "This run has no predictions after each epoch: it was imported, made from another run or by a search, or trained "
     "with an older version. Train it again to get them."
@@ -38,7 +37,7 @@ def section(result: Assessment, split: str) -> None:
         guarded.fragment(_labels)(result, split)
     elif part == "alike":
         task = data_map.job(result.run)
-        guarded.polled(_alike, lambda: task.is_running, POLL_SECONDS)(result, task)
+        guarded.polled(_alike, lambda: task.is_running)(result, task)
     else:
         known = _known(result.run)
         if known is None:

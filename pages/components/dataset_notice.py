@@ -31,7 +31,7 @@ def show(
             "accuracy does not apply to CIFAR-10."
         )
         if missing:
-            guarded.polled(_download, lambda: cifar10.status()["download"]["running"], 1.0)(offers_download)
+            guarded.polled(_download, lambda: cifar10.status()["download"]["running"])(offers_download)
 
 
 def can_download(status: dict[str, Any]) -> bool:

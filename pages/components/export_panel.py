@@ -13,7 +13,6 @@ from cifar_core.inference import pins
 from cifar_core.runs import Run
 from pages.components import formatting, guarded, uploads
 
-_POLL_SECONDS = 0.5
 _ICONS = {
     "notebook": ":material/article:",
     "script": ":material/code:",
@@ -32,7 +31,7 @@ def export_panel(run: Run) -> None:
 
 def _formats(run: Run) -> None:
     """Draw the cards of the model files, and the buttons of the other formats."""
-    guarded.polled(_models, lambda: any(exports.job(run, name).is_running for name in MODELS), _POLL_SECONDS)(run)
+    guarded.polled(_models, lambda: any(exports.job(run, name).is_running for name in MODELS))(run)
     st.caption(
         "Each file takes images of 32×32 pixels without preprocessing, and is tested on 200 test images when it is "
         "created. Agreement: how often it predicts the same class as the run. Time: for one image on this machine."

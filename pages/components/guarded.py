@@ -106,7 +106,7 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
     return st.fragment(guarded, run_every=run_every)
 
 
-def polled(draw: Callable[..., object], live: Callable[[], object], seconds: float) -> Callable[..., None]:
+def polled(draw: Callable[..., object], live: Callable[[], object], seconds: float = 0.7) -> Callable[..., None]:
     """Return `draw` as a fragment that runs every `seconds` while `live()` is true. The page reruns if it changes."""
     key = f"polled_{draw.__name__}"
     st.session_state[key] = live()

@@ -9,7 +9,7 @@ from cifar_core import glossary
 from cifar_core.charts import search as search_charts
 from cifar_core.config import KNOBS
 from cifar_core.data import cifar10
-from cifar_core.errors import CifarError, ConfigError
+from cifar_core.errors import ConfigError
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 from pages.components import address, dataset_notice, formatting, guarded, knobs, live_chart
@@ -44,14 +44,10 @@ def show() -> None:
     if status["error"]:
         st.caption("The head lab needs the training images.")
         return
-    try:
-        head_lab.start()
-        result = head_lab.result(settings)
-        if result is None or (result.state != "done" and not _is_under_way(settings)):
-            head_lab.request(settings)
-    except CifarError as error:
-        guarded.problem(error)
-        return
+    head_lab.start()
+    result = head_lab.result(settings)
+    if result is None or (result.state != "done" and not _is_under_way(settings)):
+        head_lab.request(settings)
     earlier = _tried(settings)
     guarded.polled(_panel, lambda: not _is_settled(settings), _POLL_SECONDS)(settings, earlier)
 

@@ -178,8 +178,9 @@ def widget(knob: Knob, first: Any, **look: Any) -> Any:
     """Draw the widget of a setting with the default `first`, and return its value."""
     kind, label = type(knob.default), knob.title
     look = {"key": knob.name, "help": help_of(knob)} | look
-    if knob.name == "alpha":
-        return st.select_slider(label, list(knob.choices), first, format_func=_plain, **look)
+    if knob.log or knob.name == "alpha":
+        steps = list(knob.choices) or log_steps(knob, first, *(getattr(one, knob.name) for one in PRESETS.values()))
+        return st.select_slider(label, steps, first, format_func=_plain, **look)
     if knob.choices:
         to_text = knob.format if knob.labels else _plain
         return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=to_text, **look)
@@ -190,9 +191,6 @@ def widget(knob: Knob, first: Any, **look: Any) -> Any:
         return st.selectbox(label, list(titles), list(titles).index(first), format_func=titles.__getitem__, **look)
     if knob.name == "seed":
         return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **look)
-    if knob.log:
-        steps = log_steps(knob, first, *(getattr(config, knob.name) for config in PRESETS.values()))
-        return st.select_slider(label, steps, first, format_func=_plain, **look)
     return st.slider(label, kind(knob.low), kind(knob.high), first, step=kind(knob.step), **look)
 
 

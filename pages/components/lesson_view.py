@@ -25,7 +25,6 @@ HERE, STORED = "here", "stored"
 _SHOWN = 2
 _SAMPLE, _BLOCK = "cat", 5  # sample photo and first block of the lesson INSIDE
 Conditions = Mapping[str, Outcome]
-_POLL_SECONDS = 0.7
 
 
 def findings(name: str) -> tuple[Any, str]:
@@ -188,7 +187,7 @@ def runs_here(name: str) -> None:
     draw = _probe if name == layer_probe.LESSON else _runs
     icon, key = ":material/computer:", f"run_here_{name}"
     with st.expander("Run it on this machine", expanded=_is_live(name), icon=icon, key=key):
-        guarded.polled(draw, lambda: _is_live(name), _POLL_SECONDS)(name)
+        guarded.polled(draw, lambda: _is_live(name))(name)
 
 
 def _is_live(name: str) -> bool:
