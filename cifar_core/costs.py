@@ -37,11 +37,9 @@ _INDEXED_IMAGES = 10_000  # training images in a run's index, as in inference/ne
 _EVALUATED = ("neighbours", "validation", "phase 1", "test")  # stages of a run that classify images
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
-# Seconds per million multiply-adds of one image: a forward pass in LiteRT, in Keras, a training step after the cut; and
-# the fixed part of a training step per image. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
-_ROUGH_FORWARD = 1.6e-5
-_ROUGH_KERAS_FORWARD = 6e-5
-_ROUGH_STEP = 6e-5
+# Seconds per million multiply-adds of one image, in LiteRT and in Keras; and the fixed part of a training step per
+# image. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
+_ROUGH_LITERT, _ROUGH_KERAS = 1.6e-5, 6e-5
 _ROUGH_STEP_FIXED = 6e-5
 
 PARTS = ("features", "start", "head", "fine_tune", "evaluate")
@@ -243,14 +241,14 @@ def _key(stage: str, config: TrainConfig) -> str:
 def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
-    trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED
-    below = 0.0 if config.stored_layers else _ROUGH_KERAS_FORWARD
+    trained = (everything - frozen) * 3 * _ROUGH_KERAS + _ROUGH_STEP_FIXED  # forward, and twice as much backward
+    below = 0.0 if config.stored_layers else _ROUGH_KERAS
     return {
         "start": _ROUGH_START_SECONDS,
-        "features": everything * _ROUGH_FORWARD,
+        "features": everything * _ROUGH_LITERT,
         "head": _ROUGH_STEP_FIXED + below * everything,
         "fine_tune": trained + below * frozen,
-        "evaluate": everything * _ROUGH_FORWARD,
+        "evaluate": everything * _ROUGH_LITERT,
     }[stage]
 
 

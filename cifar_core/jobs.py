@@ -14,6 +14,7 @@ sweeps have their own records (see runs/__init__.py and search/studies.py), sinc
 import contextlib
 import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -283,6 +284,12 @@ def program(work: Callable[..., object]) -> Callable[..., int]:
         return 0
 
     return main
+
+
+def stop_on_signals(stopping: threading.Event) -> None:
+    """Set `stopping` when the process receives SIGTERM or SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
 
 
 def this_process() -> dict[str, float]:

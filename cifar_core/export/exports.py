@@ -149,7 +149,7 @@ def path(run: Run, name: str) -> Path:
 
 def job(run: Run, name: str) -> Job:
     """Return the job that writes the model file `name` of `run`."""
-    command = ("cifar_core.training.export_worker", str(run.path.resolve()), name)
+    command = ("cifar_core.training.export_worker", run.id, name)
     return Job(run.path / "exports", name, command, f"The export {name} of run {run.id}", record=".json")
 
 

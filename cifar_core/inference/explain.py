@@ -147,17 +147,13 @@ def effects(
     probabilities: Probabilities, image: np.ndarray, setting: Mapping[str, float]
 ) -> tuple[np.ndarray, dict[str, Effect]]:
     """Return the probabilities at `setting`, float32 (10,), and the effect of each change, from one batch."""
-    images = [changed(image, setting)]
-    for name, change in CHANGES.items():
-        images += [changed(image, {**setting, name: value}) for value in change.values]
-    answers = probabilities(np.stack(images))
-    result, start = {}, 1
-    for name, change in CHANGES.items():
-        values = change.values
-        rows = answers[start : start + len(values)]
-        start += len(values)
-        flips = _flips(values, rows.argmax(axis=1), setting[name], int(answers[0].argmax()))
-        result[name] = Effect(values, rows, flips)
+    tried = [{**setting, name: value} for name, change in CHANGES.items() for value in change.values]
+    answers = probabilities(np.stack([changed(image, one) for one in (setting, *tried)]))
+    ends = np.cumsum([1, *(len(change.values) for change in CHANGES.values())])
+    result = {}
+    for change, rows in zip(CHANGES.values(), np.split(answers, ends)[1:-1], strict=True):
+        flips = _flips(change.values, rows.argmax(axis=1), setting[change.name], int(answers[0].argmax()))
+        result[change.name] = Effect(change.values, rows, flips)
     return answers[0], result
 
 

@@ -123,8 +123,7 @@ def lab_dir() -> Path:
 
 def job() -> Job:
     """Return the job of the lab. It ends five minutes after the last request."""
-    command = ("cifar_core.training.lab_worker", str(lab_dir().resolve()))
-    return Job(lab_dir(), "lab", command, "The lab")
+    return Job(lab_dir(), "lab", ("cifar_core.training.lab_worker",), "The lab")
 
 
 def start() -> None:

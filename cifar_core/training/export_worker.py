@@ -1,11 +1,10 @@
 """Exports a finished run to one model file and compares its predictions with the run's.
 
-    python -m cifar_core.training.export_worker RUN_DIR FORMAT
+    python -m cifar_core.training.export_worker RUN FORMAT
 
 Imports Keras only for the Keras format.
 """
 
-import os
 import sys
 import tempfile
 import zipfile
@@ -24,11 +23,9 @@ _MOST_BYTES = 64 * 2**20
 
 
 @jobs.program
-def main(folder: str, name: str) -> None:
-    """Make the export `name` of the run in `folder`."""
-    path = Path(folder).resolve()
-    os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
-    exports.make(Run(path.name), name, *((keras_file, opened_by_keras) if name == "keras" else ()))
+def main(run_id: str, name: str) -> None:
+    """Make the export `name` of the run `run_id`."""
+    exports.make(Run(run_id), name, *((keras_file, opened_by_keras) if name == "keras" else ()))
 
 
 def keras_file(run: Run) -> bytes:

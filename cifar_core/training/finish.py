@@ -4,7 +4,6 @@
 the stored features of the last phase and writes no index of training images and no out-of-distribution threshold.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,12 +60,14 @@ def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: Run
     writer.update_status("running", stage="evaluate")
     dataset, rows = inputs.dataset, inputs.validation_rows
     index = write_index(inputs, classifier, writer)
-    images, labels = dataset.train_images[rows], dataset.train_labels[rows]
-    validation, validation_scores = _classify(classifier, index, images, labels, writer, "validation")
+    images = dataset.train_images[rows]
+    validated = _outputs(classifier, images, writer, "validation")
     if progress.best_phase == "fine_tune":
         _write_head_predictions(inputs, images, writer)
-    test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, writer, "test")
-    rule = _out_of_distribution(classifier, index, validation_scores, test_scores)
+    tested = _outputs(classifier, dataset.test_images, writer, "test")
+    rule = _out_of_distribution(classifier, index, validated["pooled"], tested["pooled"])
+    validation = Predictions(dataset.train_labels[rows], validated["probabilities"])
+    test = Predictions(dataset.test_labels, tested["probabilities"])
     figures = write_figures(inputs, network, progress, writer, validation, test, rule)
     return figures | {"litert_max_difference": difference}
 
@@ -81,7 +82,7 @@ def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, write
     tested = _outputs(top, inputs.test_inputs(phase), writer, "test")
     expected = dataset.train_labels[inputs.validation_rows]
     validation = Predictions(expected, validation_probabilities(inputs, network, phase))
-    test = Predictions(dataset.test_labels, tested)
+    test = Predictions(dataset.test_labels, tested["probabilities"])
     figures = write_figures(inputs, network, progress, writer, validation, test)
     return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(writer.run)}
 
@@ -104,41 +105,23 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
     return difference
 
 
-def _batches(network: litert.Network, images: Any, writer: RunWriter, stage: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the outputs of `images` (or stored features) in batches of 500; write progress rows. Raises Stopped."""
+def _outputs(network: litert.Network, images: np.ndarray, writer: RunWriter, stage: str) -> dict[str, np.ndarray]:
+    """Return the outputs of `images` (or stored features), float32 (n, ...); write progress rows. Raises Stopped."""
+    parts = []
     for start in range(0, len(images), _CHUNK):
         writer.progress(stage, start, len(images))
-        yield network.run(images[start : start + _CHUNK].astype(network.dtype, copy=False))
+        parts.append(network.run(images[start : start + _CHUNK].astype(network.dtype, copy=False)))
     writer.progress(stage, len(images), len(images))
-
-
-def _outputs(
-    network: litert.Network, images: Any, writer: RunWriter, stage: str, name: str = "probabilities"
-) -> np.ndarray:
-    """Return the output `name` of all images, float32 (n, ...)."""
-    return np.concatenate([outputs[name] for outputs in _batches(network, images, writer, stage)])
+    return {name: np.concatenate([part[name] for part in parts]) for name in network.output_shapes}
 
 
 def write_index(inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:
     """Build, write and return the index of training images in the features of `network`. Raises Stopped."""
     dataset, rows = inputs.dataset, neighbors.index_rows(inputs.train_rows)
-    pooled = _outputs(network, dataset.train_images[rows], writer, "neighbours", "pooled")
+    pooled = _outputs(network, dataset.train_images[rows], writer, "neighbours")["pooled"]
     index = neighbors.build(pooled, dataset.train_labels[rows], rows, dataset.fingerprint)
     index.save(writer.run.path / neighbors.FILE)
     return index
-
-
-def _classify(
-    network: litert.Network, index: Index, images: np.ndarray, labels: np.ndarray, writer: RunWriter, stage: str
-) -> tuple[Predictions, np.ndarray]:
-    """Return the predictions of all images and the out-of-distribution scores of an even sample, float32."""
-    probabilities, scores = [], []
-    every = max(1, len(images) // _SCORED_IMAGES)
-    for number, outputs in enumerate(_batches(network, images, writer, stage)):
-        probabilities.append(outputs["probabilities"])
-        if number % every == 0:
-            scores.append(index.scores(outputs["pooled"]))
-    return Predictions(labels, np.concatenate(probabilities)), np.concatenate(scores)
 
 
 def validation_probabilities(inputs: Inputs, network: keras.Model, phase: str) -> np.ndarray:
@@ -164,14 +147,20 @@ def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWrite
     saved = run_writer.load_checkpoint(writer.run.path / phase_summary.HEAD_FILE)
     if saved is not None:
         network = litert_network(inputs.config, saved.best, ("probabilities",))
-        outputs = _outputs(network, images, writer, "phase 1")
+        outputs = _outputs(network, images, writer, "phase 1")["probabilities"]
         np.savez_compressed(writer.run.path / phase_summary.PHASES_FILE, head_validation_probabilities=outputs)
 
 
 def _out_of_distribution(
-    network: litert.Network, index: Index, validation_scores: np.ndarray, test_scores: np.ndarray
+    network: litert.Network, index: Index, validation: np.ndarray, test: np.ndarray
 ) -> calibration.OutOfDistribution:
-    """Set the threshold on the validation images; return it with its rates on test images and drawings."""
+    """Set the threshold on the validation images; return it with its rates on test images and drawings.
+
+    `validation` and `test` are pooled features, float32 (n, f), of which an even sample is compared with the index.
+    """
+    validation_scores, test_scores = (
+        index.scores(features[:: max(1, len(features) // _SCORED_IMAGES)]) for features in (validation, test)
+    )
     limit = calibration.threshold(validation_scores)
     caught = {}
     for kind in synthetic.OTHER_KINDS:

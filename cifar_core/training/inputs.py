@@ -20,7 +20,7 @@ import numpy as np
 
 from cifar_core import costs, machine
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
-from cifar_core.data import augmentation, cifar10, feature_cache
+from cifar_core.data import cifar10, feature_cache
 from cifar_core.data.augmentation import View
 from cifar_core.data.cifar10 import Dataset, split
 from cifar_core.data.feature_cache import Entry
@@ -213,21 +213,18 @@ def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig
 
 
 class Pixels:
-    """A source of images, augmented again in each epoch if `strength` is above 0."""
+    """A source of images; each epoch has its own version of `view`."""
 
-    def __init__(self, images: np.ndarray, positions: np.ndarray, strength: float = 0.0, seed: int = 0) -> None:
-        self._images, self._positions, self._strength, self._seed = images, positions, strength, seed
-        self._epoch = 0
+    def __init__(self, images: np.ndarray, positions: np.ndarray, view: View) -> None:
+        self._images, self._positions, self._view = images, positions, view
 
     def begin(self, epoch: int) -> None:
         """Start `epoch`, which selects the random numbers."""
-        self._epoch = epoch
+        self._view = replace(self._view, number=epoch)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return pixels in 0..255, float32 (n, 32, 32, 3)."""
-        positions = self._positions[rows]
-        changed = augmentation.augment(self._images[positions], positions, self._strength, self._seed, self._epoch)
-        return changed.astype(np.float32)
+        return self._view.of(self._images, self._positions[rows]).astype(np.float32)
 
     def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the teacher's probabilities for the pixels `inputs`, float32 (n, 10)."""
@@ -316,8 +313,8 @@ class Inputs:
             )
         images = self.dataset.train_images
         return (
-            Pixels(images, self.train_rows, self.config.augmentation, self.config.seed),
-            Pixels(images, self.validation_rows),
+            Pixels(images, self.train_rows, View(self.config.augmentation, self.config.seed)),
+            Pixels(images, self.validation_rows, View()),
         )
 
     def test_inputs(self, phase: str) -> np.ndarray:

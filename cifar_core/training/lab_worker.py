@@ -1,9 +1,9 @@
 """The process of the head lab: trains the head of the newest request and exits after five idle minutes.
 
-    python -m cifar_core.training.lab_worker FOLDER
+    python -m cifar_core.training.lab_worker
 
-FOLDER is the lab's folder (see `cifar_core.search.head_lab`). A lock in it allows one process per machine. The process
-holds the training slot only while it computes.
+A lock in the lab's folder (see `cifar_core.search.head_lab`) allows one process per machine. The process holds the
+training slot only while it computes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import hashlib
 import importlib
 import math
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,10 +52,8 @@ Report = Callable[[Mapping[str, float], np.ndarray], None]
 
 
 @jobs.program
-def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> None:
-    """Process the requests in `folder` until `idle_seconds` pass without one."""
-    path = Path(folder).resolve()
-    os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
+def main(idle_seconds: float = IDLE_SECONDS) -> None:
+    """Process the requests to the lab until `idle_seconds` pass without one."""
     before = (head_lab.requested() or (None, 0.0))[1]  # a request to an earlier process
     with head_lab.job().working():
         _Worker().run(idle_seconds, before)
@@ -282,4 +278,4 @@ def _networks() -> NetworkCache:
 
 
 if __name__ == "__main__":
-    hardware.leave(main(sys.argv[1]))
+    hardware.leave(main())

@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import sys
 import threading
@@ -282,8 +281,7 @@ def needs(dataset: str, weights: str, alpha: float, image_size: int) -> str:
 def main() -> None:
     """Train offered runs, one after the other, until a signal."""
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    jobs.stop_on_signals(stopping)
     if not (url := studies.storage_url()):
         raise RunError(f"A worker needs {studies.STORAGE_VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE.")
     place = runs.runs_dir().resolve() / ".worker"

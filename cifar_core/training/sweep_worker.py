@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
 import threading
 from contextlib import ExitStack, suppress
@@ -44,7 +43,6 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 @jobs.program
 def main(name: str) -> None:
     """Work on the sweep `name`."""
-    os.environ["CIFAR_RUNS_DIR"] = str(runs.runs_dir().resolve())
     folder = studies.folder(name)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -79,8 +77,7 @@ class Worker:
 
     def work(self) -> None:
         """Train trials until none is left, five in a row have failed, or the worker is stopped."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stopping.set())
+        jobs.stop_on_signals(self.stopping)
         threading.Thread(target=self._watch, daemon=True).start()
         while not self.stopping.is_set() and not self._fails_repeatedly():
             if not self._has_trial():

@@ -81,7 +81,8 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
     def batches(size: int, strength: float) -> Batches:
         rows = np.arange(_STEPS * size) % _IMAGES
         stored = _features(costs.layer_shapes(config)[layer]) if layer else None
-        return Batches(stored or Pixels(pixels, rows, strength, config.seed), rows % architecture.CLASS_COUNT, size)
+        source = stored or Pixels(pixels, rows, View(strength, config.seed))
+        return Batches(source, rows % architecture.CLASS_COUNT, size)
 
     sources = batches(phase.batch_size, config.augmentation), batches(VALIDATION_BATCH, 0.0)
     training, validation = (source.feed() for source in sources)

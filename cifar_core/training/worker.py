@@ -8,7 +8,6 @@ features while Keras is imported. It writes only to the run's folder and the fea
 
 import errno
 import os
-import signal
 import sys
 import time
 import traceback
@@ -46,8 +45,7 @@ def main(folder: str) -> int:
 
 def _work(run: Run) -> int:
     writer = RunWriter(run)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: writer.stopping.set())
+    jobs.stop_on_signals(writer.stopping)
     state = train_run(run, writer)
     if state == "finished" and writer.rows and not writer.is_resumed:  # without rows, another machine trained it
         lacked_room = run.config.stored_layers and run.status.get("note")  # then it was trained end to end

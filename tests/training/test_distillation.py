@@ -104,7 +104,7 @@ def test_what_the_teacher_says_of_a_view_is_computed_once_and_is_what_it_says_of
 def test_a_batch_of_pixels_holds_labels_and_what_the_teacher_says_of_them(small_data: Any) -> None:
     data = cifar10.load("generated")
     rows = np.arange(40)
-    source, teacher = Pixels(data.train_images, rows, 1.0, 1), Teacher("bundled", data, Silent())
+    source, teacher = Pixels(data.train_images, rows, View(1.0, 1)), Teacher("bundled", data, Silent())
     batches = Batches(
         source, data.train_labels[rows], 16, 1, lambda places, pixels: source.teacher_answers(teacher, places, pixels)
     )
@@ -133,7 +133,7 @@ def test_a_share_of_the_batches_is_mixed_the_same_in_each_repetition() -> None:
     labels = np.arange(400) % CLASSES
 
     def mixed(share: float) -> list[bool]:
-        batches = Batches(Pixels(images, np.arange(400)), labels, 4, 7, None, share)
+        batches = Batches(Pixels(images, np.arange(400), View()), labels, 4, 7, None, share)
         batches.begin(2)
         return [bool((targets.max(axis=1) < 1).any()) for _, targets in (batches[i] for i in range(len(batches)))]
 

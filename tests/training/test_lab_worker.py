@@ -51,7 +51,7 @@ def worker(tiny_base: None) -> Iterator[Callable[..., threading.Thread]]:
 
     def start(idle_seconds: float = WAIT_SECONDS) -> threading.Thread:
         head_lab.lab_dir().mkdir(parents=True, exist_ok=True)
-        thread = threading.Thread(target=lab_worker.main, args=(str(head_lab.lab_dir()), idle_seconds))
+        thread = threading.Thread(target=lab_worker.main, args=(idle_seconds,))
         thread.start()
         started.append(thread)
         return thread
@@ -170,7 +170,7 @@ def test_an_idle_lab_ends_and_an_old_request_is_not_taken_up(worker: Callable[..
 def test_there_is_one_lab_at_a_time(tiny_base: None) -> None:
     head_lab.lab_dir().mkdir(parents=True)
     with FileLock(head_lab.lab_dir() / "lab.lock"):
-        assert lab_worker.main(str(head_lab.lab_dir())) == 2
+        assert lab_worker.main() == 2
     assert not (head_lab.lab_dir() / "status.json").exists()
 
 
