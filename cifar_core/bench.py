@@ -21,7 +21,7 @@ import psutil
 from PIL import Image
 
 from cifar_core import bench_browser, costs, jobs, machine
-from cifar_core.config import TrainConfig, preset
+from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import RunError
 from cifar_core.inference import activations, model_file
@@ -51,7 +51,9 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
     recipe.py runs at most `limit_seconds`, a sixth of it if `quick`. `say` is called with the current step. All times
     are in seconds. Raises CifarError if a training fails.
     """
-    settings = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
+    settings = replace(
+        PRESETS["classic"], views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000
+    )
     with tempfile.TemporaryDirectory() as folder:
         _use_empty_folders(folder)
         figures: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": cifar10.status()["label"]}
@@ -102,7 +104,7 @@ def _use_empty_folders(folder: str) -> None:
 
 def _preset(name: str) -> tuple[dict[str, Any], Run]:
     """Time the steps of a preset, train it, and return its times, including the estimate."""
-    config = preset(name)
+    config = PRESETS[name]
     costs.measure(config, wait=True)
     estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     figures, run = _train(config, name)

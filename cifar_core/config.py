@@ -7,7 +7,7 @@ source for the sliders of the page, the flags of the command line, validation an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
 from typing import Any
 
@@ -359,13 +359,3 @@ def suggested_name(config: TrainConfig) -> str:
     changes = [change.removeprefix("width ") for change in changes_in_words(config)]
     more = [f"{len(changes) - 2} more"] if len(changes) > 3 else changes[2:3]
     return ", ".join([name, *changes[:2], *more])
-
-
-def preset(name: str, **changes: Any) -> TrainConfig:
-    """Return the preset `name` with `changes` applied. Raises ConfigError if a name or value is invalid."""
-    if name not in PRESETS:
-        raise ConfigError(f"Preset: received {name[:60]!r}, expected one of {', '.join(PRESETS)}.")
-    unknown = set(changes) - set(KNOBS)
-    if unknown:
-        raise ConfigError(f"Unknown setting {sorted(unknown)[0]!r}, expected one of {', '.join(KNOBS)}.")
-    return replace(PRESETS[name], **changes)

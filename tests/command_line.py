@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from cifar_core import jobs, runs
 from cifar_core.cli import parser
-from cifar_core.config import preset
+from cifar_core.config import PRESETS
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference import classifier
 from cifar_core.network import litert, pretrained
@@ -81,7 +82,7 @@ def model() -> bytes:
 
 @pytest.fixture
 def finished(model: bytes) -> Run:
-    return finish(runs.create(preset("standard", alpha=0.35, image_size=32, dense_units=16)), model)
+    return finish(runs.create(replace(PRESETS["standard"], alpha=0.35, image_size=32, dense_units=16)), model)
 
 
 def finish(run: Run, model: bytes, **changes: Any) -> Run:

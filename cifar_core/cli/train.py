@@ -3,13 +3,14 @@
 import time
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cifar_core import costs, jobs
 from cifar_core.cli import run_commands
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, number, percent, table, to_stderr
-from cifar_core.config import KNOBS, TrainConfig, preset
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.runs import LIVE_STATES, Run, curves, read_rows, write_json
@@ -29,7 +30,7 @@ _STAGES = {
 def config_of(arguments: Namespace) -> TrainConfig:
     """Return the preset in `arguments` with the given knobs. Raises ConfigError."""
     given = {name: value for name in KNOBS if (value := getattr(arguments, name)) is not None}
-    return preset(arguments.preset, **given)
+    return replace(PRESETS[arguments.preset], **given)
 
 
 def train(arguments: Namespace) -> Answer:

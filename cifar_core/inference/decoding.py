@@ -326,6 +326,4 @@ def _from_chromaticities(points: Sequence[float]) -> np.ndarray:
     """Return the XYZ of red, green and blue as columns, float (3, 3), from x and y of white, red, green and blue."""
     xy = np.reshape(points, (4, 2))
     xyz = np.stack([xy[:, 0] / xy[:, 1], np.ones(4), (1 - xy.sum(axis=1)) / xy[:, 1]])
-    if not np.isfinite(xyz).all():
-        raise ValueError("chromaticities")
     return xyz[:, 1:] * np.linalg.solve(xyz[:, 1:], xyz[:, 0])

@@ -107,12 +107,14 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
 
 def _outputs(network: litert.Network, images: np.ndarray, writer: RunWriter, stage: str) -> dict[str, np.ndarray]:
     """Return the outputs of `images` (or stored features), float32 (n, ...); write progress rows. Raises Stopped."""
-    parts = []
+    outputs = {name: np.empty((len(images), *shape), np.float32) for name, shape in network.output_shapes.items()}
     for start in range(0, len(images), _CHUNK):
         writer.progress(stage, start, len(images))
-        parts.append(network.run(images[start : start + _CHUNK].astype(network.dtype, copy=False)))
+        part = slice(start, start + _CHUNK)
+        for name, values in network.run(images[part].astype(network.dtype, copy=False)).items():
+            outputs[name][part] = values
     writer.progress(stage, len(images), len(images))
-    return {name: np.concatenate([part[name] for part in parts]) for name in network.output_shapes}
+    return outputs
 
 
 def write_index(inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:

@@ -229,7 +229,6 @@ class Stored:
     ) -> None:
         self._inputs, self._layer, self._views, self._positions = inputs, layer, view_list, positions
         self._epochs_a_view = epochs_a_view
-        self._rows = np.empty(0, feature_cache.DTYPE)
 
     def begin(self, epoch: int) -> None:
         """Open the view of `epoch`."""

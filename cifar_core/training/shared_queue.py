@@ -196,8 +196,8 @@ class Offer:
             return
         self._next = time.monotonic() + POLL_SECONDS
         try:
-            if self._id is None and self._is_first():
-                self._make()
+            if self._id is None:
+                self._make_if_first()
             if self._id is not None and self._channel.exchange() and self._channel.is_taken:
                 self._follow()
         except Unreachable:
@@ -205,15 +205,14 @@ class Offer:
         except Gone:
             self.withdraw()
 
-    def _is_first(self) -> bool:
-        with suppress(Timeout):
+    def _make_if_first(self) -> None:
+        try:
             self._turn.acquire(timeout=0)
-            if jobs.is_next(self._run):
-                return True
+        except Timeout:
+            return
+        if not jobs.is_next(self._run):
             self._turn.release(force=True)
-        return False
-
-    def _make(self) -> None:
+            return
         config = self._run.config
         needed = needs(config.dataset, config.weights, config.alpha, config.image_size)
         with database(self._url) as connection:

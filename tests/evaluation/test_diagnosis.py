@@ -18,7 +18,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.cli import parser
-from cifar_core.config import KNOBS, TrainConfig, preset
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.evaluation import diagnosis
 from cifar_core.evaluation.diagnosis_rules import Finding
@@ -109,7 +109,7 @@ def test_a_recorded_run_says_what_it_was(name: str) -> None:
     pairs = zip(said[::2], said[1::2], strict=True)
     changes = {by_flag[flag].name: by_flag[flag].parse(value) for flag, value in pairs}
     changes["head_batch_size"] = changes.get("batch_size", 64)  # it had no knob of its own then
-    assert preset("classic", **changes) == TrainConfig.from_dict(kept["config"])
+    assert replace(PRESETS["classic"], **changes) == TrainConfig.from_dict(kept["config"])
     assert kept["result"]["dataset"] == "CIFAR-10"
     assert kept["hardware"]
     assert kept["date"]
@@ -184,7 +184,7 @@ def epochs(phase: str, accuracies: Sequence[float], planned: int, loss: float = 
 
 
 def rules(rows: Sequence[dict[str, Any]], **knobs: Any) -> dict[str, Finding]:
-    config = preset("classic", **knobs)
+    config = replace(PRESETS["classic"], **knobs)
     return {finding.rule: finding for finding in diagnosis.diagnose_rows(config, rows, {})}
 
 
@@ -227,7 +227,7 @@ def test_one_point_more_in_the_last_epoch_is_within_noise() -> None:
     ],
 )
 def test_a_loss_that_is_no_number_blames_the_rate_of_its_phase(error: str, rows: list, knob: str) -> None:
-    (finding, *_) = diagnosis.diagnose_rows(preset("classic"), rows, {}, error)
+    (finding, *_) = diagnosis.diagnose_rows(PRESETS["classic"], rows, {}, error)
     assert (finding.rule, finding.steps[0].knob) == ("not_a_number", knob)
 
 

@@ -6,7 +6,7 @@ import pytest
 from app_pages import CONFIG, links_of, make_finished_run, open_app, sound
 from streamlit.testing.v1 import AppTest
 
-from cifar_core.config import KNOBS, TrainConfig, preset
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.lessons.catalogue import LESSONS
 from pages.components import run_history
 
@@ -41,5 +41,5 @@ def test_settings_that_are_none_are_a_sentence() -> None:
 )
 def test_learn_why_opens_the_lesson_on_what_was_found_or_changed(model: bytes, monkeypatch, changes, lesson) -> None:
     monkeypatch.setattr(run_history, "_findings", lambda *_: [])
-    run = make_finished_run(model, preset("quick", **changes))
+    run = make_finished_run(model, replace(PRESETS["quick"], **changes))
     assert links_of(open_app("", run=run.id))["Learn why"] == f"learn?lesson={lesson}"
