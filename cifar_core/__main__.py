@@ -1,7 +1,5 @@
 """Runs the command line (see cli/): `python -m cifar_core` in the app's folder, or `python FOLDER/cifar_core`."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -35,7 +35,6 @@ _MEASUREMENTS = 5  # per stage and shape
 _Measurement = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
 _INDEXED_IMAGES = 10_000  # training images in a run's index, as in inference/neighbors.py
 _EVALUATED = ("neighbours", "validation", "phase 1", "test")  # stages of a run that classify images
-_MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
 # Seconds per million multiply-adds of one image, in LiteRT and in Keras; and the fixed part of a training step per
 # image. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
@@ -240,7 +239,7 @@ def _key(stage: str, config: TrainConfig) -> str:
 
 def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-    everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
+    everything, frozen = cost.multiply_adds / 1e6, cost.frozen_multiply_adds / 1e6
     trained = (everything - frozen) * 3 * _ROUGH_KERAS + _ROUGH_STEP_FIXED  # forward, and twice as much backward
     below = 0.0 if config.stored_layers else _ROUGH_KERAS
     return {

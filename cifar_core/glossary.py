@@ -1,7 +1,5 @@
 """The glossary: glossary.toml defines each term in one sentence."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

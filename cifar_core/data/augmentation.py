@@ -98,15 +98,12 @@ def mix(images: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> 
         share = random.beta(0.2, 0.2)
         mixed = np.rint(share * images + (1 - share) * others).astype(images.dtype)
     else:
-        height, width = images.shape[1:3]
-        side = np.sqrt(random.random())
-        center_y, center_x = random.random(2) * (height, width)
-        top, bottom = np.rint(np.clip([center_y - side * height / 2, center_y + side * height / 2], 0, height))
-        left, right = np.rint(np.clip([center_x - side * width / 2, center_x + side * width / 2], 0, width))
+        size = np.array(images.shape[1:3])  # height and width, as in what follows
+        half, center = np.sqrt(random.random()) * size / 2, random.random(2) * size
+        (top, left), (bottom, right) = np.rint(np.clip([center - half, center + half], 0, size)).astype(int)
         mixed = images.copy()
-        part = np.s_[:, int(top) : int(bottom), int(left) : int(right)]
-        mixed[part] = others[part]
-        share = 1 - (bottom - top) * (right - left) / (height * width)
+        mixed[:, top:bottom, left:right] = others[:, top:bottom, left:right]
+        share = 1 - (bottom - top) * (right - left) / size.prod()
     return mixed, (share * labels + (1 - share) * other_labels).astype(labels.dtype)
 
 

@@ -53,14 +53,11 @@ class Index:
             part = slice(start, start + 256)
             centered = unit(features[part]) - self.mean  # (b, f)
             codes = centered @ self.components.T  # (b, c)
-            outside = (centered**2).sum(axis=1) - (codes**2).sum(axis=1)
-            squared = (codes**2).sum(axis=1)[:, None] + norms - 2 * codes @ self.codes.T  # (b, n)
+            squared = (centered**2).sum(axis=1)[:, None] + norms - 2 * codes @ self.codes.T  # (b, n)
             first = np.argpartition(squared, count - 1, axis=1)[:, :count]
-            nearest = np.take_along_axis(squared, first, axis=1)
-            order = np.argsort(nearest, axis=1, kind="stable")
+            order = np.take_along_axis(squared, first, axis=1).argsort(axis=1, kind="stable")
             places[part] = np.take_along_axis(first, order, axis=1)
-            all_squared = np.take_along_axis(nearest, order, axis=1) + outside[:, None]
-            distances[part] = np.sqrt(np.maximum(all_squared, 0))
+            distances[part] = np.sqrt(np.maximum(np.take_along_axis(squared, places[part], axis=1), 0))
         return places, distances
 
     def scores(self, features: np.ndarray) -> np.ndarray:

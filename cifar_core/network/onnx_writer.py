@@ -80,11 +80,10 @@ class _Converter:
     def _convolve(self, inputs: list[int], output: int, options: Any, depthwise: bool) -> None:
         kernel = self._values(inputs[1])  # (out, h, w, in); depthwise (1, h, w, out)
         kernel = kernel.transpose(3, 0, 1, 2) if depthwise else kernel.transpose(0, 3, 1, 2)
-        strides = options.strideH, options.strideW
-        padding = [
-            _same_padding(side, stride, window)
-            for side, stride, window in zip(self._shape(inputs[0])[1:3], strides, kernel.shape[2:], strict=True)
-        ]
+        sides, strides = np.array(self._shape(inputs[0])[1:3]), np.array([options.strideH, options.strideW])
+        zeros = np.maximum(
+            (-(-sides // strides) - 1) * strides + kernel.shape[2:] - sides, 0
+        )  # of LiteRT's SAME padding
         self._add_activated(
             "Conv",
             [self._name(inputs[0]), self._constant(inputs[1], kernel), self._input(inputs[2])],
@@ -92,8 +91,8 @@ class _Converter:
             options,
             group=len(kernel) if depthwise else 1,
             kernel_shape=list(kernel.shape[2:]),  # OpenCV does not infer it
-            strides=list(strides),
-            pads=[before for before, _ in padding] + [after for _, after in padding],
+            strides=strides.tolist(),
+            pads=[*(zeros // 2).tolist(), *(zeros - zeros // 2).tolist()],  # before, after
         )
 
     def _add_activated(self, kind: str, inputs: list[str], output: int, options: Any, **attributes: Any) -> None:
@@ -131,9 +130,3 @@ class _Converter:
         entry = self._graph.tensors[tensor]
         content = self._model.buffers[entry.buffer].data.tobytes()
         return np.frombuffer(content, _DTYPES[entry.type]).reshape(entry.shape)
-
-
-def _same_padding(side: int, stride: int, window: int) -> tuple[int, int]:
-    """Return the number of zeros that LiteRT's SAME padding adds before and after a side of `side` pixels."""
-    total = max((-(-side // stride) - 1) * stride + window - side, 0)
-    return total // 2, total - total // 2

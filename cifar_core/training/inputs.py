@@ -30,15 +30,14 @@ from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named, Weights
 from cifar_core.runs.records import Environment
 from cifar_core.training import hardware, near_duplicates
-from cifar_core.training.run_writer import Reporter
 
 CHUNK = 512
 """Images per write to the cache and per check for a stop."""
 _AHEAD = 2  # concurrent chunks: one is augmented while the other is computed
 
 Outputs = dict[str, np.ndarray]
-
 Compute = Callable[[np.ndarray], Outputs]
+StageProgress = Callable[[str, int, int], object]
 
 
 def views(config: TrainConfig) -> list[View]:
@@ -168,16 +167,16 @@ class Teacher:
     As in Beyer et al. 2022 (arXiv:2106.05237), teacher and student see the same augmented image. Raises RunError if it
     does not exist.
 
-    `reporter.progress` is called while the probabilities of a view are computed; an exception in it ends that.
+    `progress` is called while the probabilities of a view are computed; an exception in it ends that.
     """
 
-    def __init__(self, name: str, dataset: Dataset, reporter: Reporter) -> None:
+    def __init__(self, name: str, dataset: Dataset, progress: Progress) -> None:
         classifier = open_classifier(name)
         self.label, self.fingerprint = name, hashlib.sha256(classifier.content).hexdigest()[:24]
         self.probabilities = classifier.probabilities
         outputs = {"teacher": ({"teacher": self.fingerprint}, (len(cifar10.CLASSES),))}
         self._cached = CachedOutputs(dataset, outputs, lambda images: {"teacher": classifier.probabilities(images)})
-        self._progress = partial(reporter.progress, "teacher")
+        self._progress = progress
 
     def stored(self, view: View, positions: np.ndarray) -> np.ndarray:
         """Return the probabilities of a view of all images, float16 (m, 10), from the feature cache.
@@ -251,16 +250,17 @@ class _Imported(Exception):  # noqa: N818 - not an error
 class Inputs:
     """The data, the split and the weights of one configuration.
 
+    `progress(stage, done, total)` is called during the preparation; an exception in it ends that.
     `end_to_end_reason` is the reason why no phase learns from cached features, or "" if one does. While
     `is_importing()` is true, Keras is imported in another thread.
     Raises DataError, WeightsError or ConfigError if the data or weights cannot be loaded.
     """
 
     def __init__(
-        self, config: TrainConfig, reporter: Reporter, is_importing: Callable[[], bool] = lambda: False
+        self, config: TrainConfig, progress: StageProgress, is_importing: Callable[[], bool] = lambda: False
     ) -> None:
-        self.config, self.reporter, self._is_importing = config, reporter, is_importing
-        self.dataset = cifar10.load(config.dataset, partial(reporter.progress, "draw"))
+        self.config, self._progress, self._is_importing = config, progress, is_importing
+        self.dataset = cifar10.load(config.dataset, partial(progress, "draw"))
         self.weights = pretrained.load(config.weights, config.alpha, config.image_size, config.seed)
         self.train_rows, self.validation_rows = split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
@@ -269,7 +269,7 @@ class Inputs:
             self.train_rows, self.validation_rows = near_duplicates.kept_together(
                 self.dataset, self.train_rows, self.validation_rows
             )
-        self.teacher = Teacher(config.teacher, self.dataset, reporter) if config.distils else None
+        self.teacher = Teacher(config.teacher, self.dataset, partial(progress, "teacher")) if config.distils else None
         self._backbone = backbone_outputs(config, self.dataset, self.weights)
         self._layers = config.stored_layers
         self.end_to_end_reason = self._make_room()
@@ -327,7 +327,7 @@ class Inputs:
         def progress(done: int, total: int) -> None:
             if not self._is_importing():
                 raise _Imported
-            self.reporter.progress("features", done, total)
+            self._progress("features", done, total)
 
         with suppress(_Imported):
             for view in views(self.config)[1 : self.config.views_used] if self._layers else ():
@@ -335,7 +335,7 @@ class Inputs:
 
     def features(self, view: View, positions: np.ndarray) -> dict[str, Entry]:
         """Return the cache entries of `view`, complete for `positions`. Raises StoreError or Stopped."""
-        return self._backbone.complete(view, positions, partial(self.reporter.progress, "features"))
+        return self._backbone.complete(view, positions, partial(self._progress, "features"))
 
     def _reserve(self, test_images: int = 0) -> None:
         """Make room in the cache for all epochs and `test_images` test images. Raises StoreError."""

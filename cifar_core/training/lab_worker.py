@@ -60,12 +60,12 @@ def main(idle_seconds: float = IDLE_SECONDS) -> None:
 
 
 class _Worker:
-    """The state of the process, and the `Reporter` of its `Inputs`."""
+    """The state of the process."""
 
     def __init__(self) -> None:
         self._base: dict[str, Any] = {}  # images, split and weights that all heads share, after `_prepare`
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def _progress(self, stage: str, done: int, total: int) -> None:
         """Write the progress of the preparation to the status."""
         self._update_status("preparing", done=done, total=total)
 
@@ -102,7 +102,7 @@ class _Worker:
 
     def _prepare(self) -> Inputs:
         """Return the inputs with all features in the cache."""
-        inputs = Inputs(head_lab.BASE, self)
+        inputs = Inputs(head_lab.BASE, self._progress)
         if inputs.end_to_end_reason:
             raise StoreError(inputs.end_to_end_reason)
         with self._slot():

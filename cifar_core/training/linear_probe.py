@@ -35,10 +35,9 @@ def ridge(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, 
         products, sums, count = products + rows.T @ rows, sums + rows.sum(axis=0, dtype=float), count + len(rows)
     means, size = sums / count, len(sums) - architecture.CLASS_COUNT
     covariance = products / count - np.outer(means, means)
-    spread = np.sqrt(np.maximum(covariance.diagonal()[:size], 1e-8))
-    correlation = covariance[:size, :size] / np.outer(spread, spread)
-    target = covariance[:size, size:] / spread[:, None]  # (f, k)
-    kernel = np.linalg.solve(correlation + PENALTY / count * np.eye(size), target) / spread[:, None]
+    variances = np.maximum(covariance.diagonal()[:size], 1e-8)  # the penalty is that of standardized features
+    penalized = covariance[:size, :size] + PENALTY / count * np.diag(variances)
+    kernel = np.linalg.solve(penalized, covariance[:size, size:])
     return kernel, means[size:] - means[:size] @ kernel
 
 

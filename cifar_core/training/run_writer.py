@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,13 +36,6 @@ if TYPE_CHECKING:
 ROWS_A_SECOND = 10
 ShouldPrune = Callable[[int, float], bool]
 """Whether a trial ends after the epoch (counted from 1 over both phases) with this validation accuracy."""
-
-
-class Reporter(Protocol):
-    """Receives the progress of the preparation; RunWriter implements it."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Report that `done` of `total` of `stage` are done. May raise to end the work."""
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -131,7 +131,7 @@ def _train(run: Run, writer: RunWriter, should_prune: ShouldPrune | None) -> dic
             "environment.json is missing: whether images and weights are those with which the run began cannot be "
             "checked; restore the file, or start the run again."
         )
-    inputs = Inputs(resolve_auto(run.config, before), writer, lambda: not importing.done())
+    inputs = Inputs(resolve_auto(run.config, before), writer.progress, lambda: not importing.done())
     if before:
         inputs.check_unchanged(before)
     writer.update_status("running", stage="features", note=inputs.end_to_end_reason)

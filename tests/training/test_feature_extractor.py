@@ -44,7 +44,7 @@ def entries(config: TrainConfig, view: View) -> dict[str, Entry]:
 
 
 def inputs(config: TrainConfig) -> Inputs:
-    return Inputs(config, RunWriter(create(config)))
+    return Inputs(config, RunWriter(create(config)).progress)
 
 
 # ---- what the entries depend on
@@ -188,10 +188,12 @@ def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) 
         view = views(config)[number]
         return len(source.train_rows) - len(source._backbone.entries(view)["cut"].missing(source.train_rows))
 
-    found = Inputs(config, RunWriter(create(config)), lambda: stored(found, 1) == 0)  # until one chunk is there
+    found = Inputs(
+        config, RunWriter(create(config)).progress, lambda: stored(found, 1) == 0
+    )  # until one chunk is there
     found.prepare_later_epochs()
     assert 0 < stored(found, 1) < len(found.train_rows)  # begun, and left for the training to finish
-    ahead = Inputs(config, RunWriter(create(config)), lambda: True)
+    ahead = Inputs(config, RunWriter(create(config)).progress, lambda: True)
     ahead.prepare_later_epochs()
     assert stored(ahead, 1) == len(ahead.train_rows)
     assert stored(ahead, 2) == 0, "no epoch comes to it"
@@ -255,10 +257,11 @@ def test_a_run_finds_its_own_features_again_in_a_store_that_is_full(
     first.prepare()
     needed = sum(item["bytes"] for item in feature_cache.contents())
     monkeypatch.setenv("CIFAR_STORE_GB", str(needed / 1e9))
-    again = inputs(config)
+    writer = RunWriter(create(config))
+    again = Inputs(config, writer.progress)
     assert again.end_to_end_reason == ""
     again.prepare()
-    assert again.reporter.rows == []  # nothing was computed
+    assert writer.rows == []  # nothing was computed
 
 
 @pytest.mark.parametrize("knobs", [{}, {"augmentation": 0.0}, {"views": 4, "fine_tune_epochs": 1, "head_epochs": 3}])
@@ -294,7 +297,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         found.prepare()
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
-        training = _PhaseTraining(found, network, model.named_weights(network), found.reporter, None, plan)
+        training = _PhaseTraining(found, network, model.named_weights(network), RunWriter(create(config)), None, plan)
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained.input_shape[1:] == (32, 32, 3)) is not stored
         trained.run_eagerly = True  # one step is not worth compiling

@@ -82,7 +82,7 @@ def test_a_head_is_trained_epoch_by_epoch_and_the_same_again(worker: Callable[..
 
 
 def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_base: None, small_data: Path) -> None:
-    inputs = lab_worker.Inputs(head_lab.BASE, SimpleNamespace(seconds=0.0, progress=lambda *_: None))
+    inputs = lab_worker.Inputs(head_lab.BASE, lambda *_: None)
     inputs.prepare()
 
     def losses(**changes: float) -> list[float]:
@@ -190,12 +190,9 @@ def test_a_lab_without_room_in_the_store_says_why(worker: Callable[..., threadin
 
 
 def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small_data: Path) -> None:
-    class Silent:
-        def progress(self, *_: object) -> None: ...
-
     head_lab.lab_dir().mkdir(parents=True)
     config = replace(tiny_config, augmentation=0.0, fine_tune_epochs=0)
-    inputs = lab_worker.Inputs(config, Silent())
+    inputs = lab_worker.Inputs(config, lambda *_: None)
     inputs.prepare()
     lab_worker.make_map(inputs)
     found = head_lab.load_map(lab_worker.base_key(inputs))

@@ -63,7 +63,7 @@ def test_a_feature_that_is_always_the_same_does_no_harm():
 def test_without_pooled_features_there_is_none(tiny_config: TrainConfig, small_data: Path, changes: dict) -> None:
     """tests/training/test_resume.py shows it in runs, whole and resumed, with and without pooled features."""
     writer = RunWriter(create(replace(tiny_config, **changes)))
-    inputs = Inputs(writer.run.config, writer)
+    inputs = Inputs(writer.run.config, writer.progress)
     inputs.prepare()
     assert linear_probe.measure(inputs, writer) == {}
     assert curves.linear_probe(writer.rows) is None

@@ -41,7 +41,7 @@ def test_the_file_has_groups_of_two_or_more_images() -> None:
 
 
 def _inputs(config: TrainConfig) -> Inputs:
-    return Inputs(config, RunWriter(create(config)))
+    return Inputs(config, RunWriter(create(config)).progress)
 
 
 def test_synthetic_images_are_split_as_before(small_data: None) -> None:

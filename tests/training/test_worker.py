@@ -328,7 +328,7 @@ def test_a_store_without_room_is_said_in_the_status(
 
 
 def test_a_model_that_disagrees_with_its_copy_is_refused(tiny_config: TrainConfig, small_data: Any) -> None:
-    found = inputs.Inputs(tiny_config, RunWriter(create(tiny_config)))
+    found = inputs.Inputs(tiny_config, RunWriter(create(tiny_config)).progress)
     network = model.build(tiny_config, found.weights.named)
 
     def copy(named: dict[str, np.ndarray]) -> litert.Network:
