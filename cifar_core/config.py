@@ -25,7 +25,6 @@ HEAD_EPOCHS_A_VIEW = 2
 
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _BATCH_SIZES = (16, 32, 64, 128, 256, 512)
-_SIZES = (32, 64, 96, 128, 160, 192, 224)
 
 
 _data, _network, _head = partial(knob, "Data"), partial(knob, "Network"), partial(knob, "Head")
@@ -75,7 +74,7 @@ class TrainConfig:
         "Input size",
         "Images are enlarged from 32×32 to this side; cost grows with its square.",
         unit="px",
-        choices=_SIZES,
+        choices=(32, 64, 96, 128, 160, 192, 224),
     )
     weights: str = _network(
         "auto",

@@ -49,8 +49,8 @@ def fetch(
     magic: bytes = b"",
     check: Check = lambda part: None,
     folder_setting: str = "CIFAR_CACHE_DIR",
-) -> None:
-    """Download `url` to `target` and verify it; an existing file is replaced after verification.
+) -> Path:
+    """Download `url` to `target`, verify it, and return `target`; an existing file is replaced after verification.
 
     `size` in bytes and `md5` in hexadecimal are the published values, and an interrupted download is resumed. Without
     `md5`, `size` is the maximum, and `check` must recognize a file that was cut off there. A file that does not begin
@@ -69,6 +69,7 @@ def fetch(
             _receive(url, part, size, progress, magic, is_exact=md5 is not None)
             _verify(part, md5, url, check)
             machine.replace(part, target)
+    return target
 
 
 def answers(url: str) -> bool:

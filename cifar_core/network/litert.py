@@ -31,9 +31,7 @@ BATCH_SIZE = 16  # about the fastest from 32 to 224 px: the feature maps of a ba
 SCALINGS = {"minus_one_to_one": (1 / 127.5, -1.0), "zero_to_one": (1 / 255, 0.0)}
 
 _BATCH_NORM_EPSILON = 1e-3  # of keras.applications and of head_norm
-_NONE = schema.ActivationFunctionType.NONE
-_RELU = schema.ActivationFunctionType.RELU
-_RELU6 = schema.ActivationFunctionType.RELU6
+_ACTIVATION = schema.ActivationFunctionType
 _SAME = schema.Padding.SAME  # at stride 2 equal to Keras's correct_pad and "valid", for each size
 _OPERATOR = schema.BuiltinOperator
 
@@ -217,13 +215,13 @@ class _NetworkWriter:
         if block.expansion > 1:
             tensor = self.convolve(f"{name}_expand", tensor)
         tensor = self.convolve(f"{name}_depthwise", tensor, block.stride)
-        tensor = self.convolve(f"{name}_project", tensor, activation=_NONE)
+        tensor = self.convolve(f"{name}_project", tensor, activation=_ACTIVATION.NONE)
         if not block.residual:
             return tensor
         inputs, shape = [start, tensor], self.graph.shape(tensor)
         return self.graph.add(block.output_layer, _OPERATOR.ADD, inputs, shape, schema.AddOptionsT())
 
-    def convolve(self, name: str, tensor: int, stride: int = 1, activation: int = _RELU6) -> int:
+    def convolve(self, name: str, tensor: int, stride: int = 1, activation: int = _ACTIVATION.RELU6) -> int:
         """Add the convolution or depthwise convolution of the layer `name`, and its batch norm."""
         norm = architecture.batch_norm_name(name)
         factor, offset = self._fold(norm)
@@ -250,12 +248,12 @@ class _NetworkWriter:
         factor, offset = self._fold("head_norm")
         kernel, bias = self._read("head_dense/kernel"), self._read("head_dense/bias")
         kernel, bias = factor[:, None] * kernel, bias + offset @ kernel
-        tensor = self._connect("head_dense", tensor, kernel, bias, _RELU)
+        tensor = self._connect("head_dense", tensor, kernel, bias, _ACTIVATION.RELU)
         return self.add_linear_head(tensor, self._read("head_output/kernel"), self._read("head_output/bias"))
 
     def add_linear_head(self, tensor: int, kernel: np.ndarray, bias: np.ndarray) -> int:
         """Add a dense layer and softmax."""
-        tensor = self._connect("head_output", tensor, kernel, bias, _NONE)
+        tensor = self._connect("head_output", tensor, kernel, bias, _ACTIVATION.NONE)
         shape, options = self.graph.shape(tensor), schema.SoftmaxOptionsT(beta=1.0)
         return self.graph.add("probabilities", _OPERATOR.SOFTMAX, [tensor], shape, options)
 

@@ -103,7 +103,7 @@ def leave_part(target: Path, content: bytes) -> None:
 
 def test_file_arrives_whole_with_progress(server: Server, target: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    download.fetch(server.url, target, SIZE, MD5, lambda done, total: seen.append((done, total)))
+    assert download.fetch(server.url, target, SIZE, MD5, lambda done, total: seen.append((done, total))) == target
     assert target.read_bytes() == CONTENT
     assert seen[0] == (0, SIZE)
     assert seen[-1] == (SIZE, SIZE)
