@@ -34,7 +34,6 @@ OFFICIAL_FINGERPRINT = "80387ddb9a0edf3f"
 TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
-DRAWN = f"drawn by the program, version {synthetic.VERSION}"
 _Name = Literal["cifar10", "generated"]
 
 
@@ -79,7 +78,7 @@ class _Source:
     @property
     def where(self) -> str:
         """See `Dataset.source`."""
-        return str(self.path) if self.files else DRAWN
+        return str(self.path) if self.files else f"drawn by the program, version {synthetic.VERSION}"
 
 
 _loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error if the files are damaged

@@ -81,9 +81,8 @@ class _Converter:
         kernel = self._values(inputs[1])  # (out, h, w, in); depthwise (1, h, w, out)
         kernel = kernel.transpose(3, 0, 1, 2) if depthwise else kernel.transpose(0, 3, 1, 2)
         sides, strides = np.array(self._shape(inputs[0])[1:3]), np.array([options.strideH, options.strideW])
-        zeros = np.maximum(
-            (-(-sides // strides) - 1) * strides + kernel.shape[2:] - sides, 0
-        )  # of LiteRT's SAME padding
+        # LiteRT's SAME padding; an odd number has one more zero after than before
+        zeros = np.maximum((-(-sides // strides) - 1) * strides + kernel.shape[2:] - sides, 0)
         self._add_activated(
             "Conv",
             [self._name(inputs[0]), self._constant(inputs[1], kernel), self._input(inputs[2])],
@@ -92,7 +91,7 @@ class _Converter:
             group=len(kernel) if depthwise else 1,
             kernel_shape=list(kernel.shape[2:]),  # OpenCV does not infer it
             strides=strides.tolist(),
-            pads=[*(zeros // 2).tolist(), *(zeros - zeros // 2).tolist()],  # before, after
+            pads=[*(zeros // 2).tolist(), *(zeros - zeros // 2).tolist()],
         )
 
     def _add_activated(self, kind: str, inputs: list[str], output: int, options: Any, **attributes: Any) -> None:
