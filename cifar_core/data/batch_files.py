@@ -64,7 +64,12 @@ def read(files: Iterable[Path]) -> Iterator[np.ndarray]:
     Raises DataError if a file is missing or damaged, or a Python batch differs from the official one.
     """
     for path in files:
-        yield parse(_read(path), path.name, str(path))
+        with os_errors_as(DataError, f"{path} cannot be read", NEXT_STEP):
+            if not path.is_file():  # reading a pipe might never end
+                raise DataError(f"{path} is missing: expected all six batches of CIFAR-10 beside it; {NEXT_STEP}.")
+            with path.open("rb") as file:
+                content = file.read(_READ_LIMIT)
+        yield parse(content, path.name, str(path))
 
 
 def read_archive(path: Path) -> list[np.ndarray]:
@@ -138,12 +143,3 @@ def write_binary_folder(batches: Iterable[np.ndarray], folder: Path) -> None:
     """Write six batches of records into `folder` in the binary version's format. Raises OSError."""
     for batch, records in zip(BATCHES, batches, strict=True):
         records.tofile(folder / f"{batch}.bin")
-
-
-def _read(path: Path) -> bytes:
-    """Return the bytes of `path`, at most `_READ_LIMIT`."""
-    with os_errors_as(DataError, f"{path} cannot be read", NEXT_STEP):
-        if not path.is_file():  # reading a pipe might never end
-            raise DataError(f"{path} is missing: expected all six batches of CIFAR-10 beside it; {NEXT_STEP}.")
-        with path.open("rb") as file:
-            return file.read(_READ_LIMIT)

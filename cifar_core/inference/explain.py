@@ -48,7 +48,8 @@ def saliency(probabilities: Probabilities, image: np.ndarray, stride: int = STRI
     class. Log odds are used because a probability near 1 hardly changes.
     """
     images, masks = occluded(image, stride)
-    odds = _log_odds(probabilities(images))  # (1 + p, k)
+    clipped = np.clip(probabilities(images).astype(np.float64), _FLOOR, 1 - _FLOOR)
+    odds = np.log(clipped) - np.log1p(-clipped)  # log odds, (1 + p, k)
     fall = odds[0] - odds[1:]  # (p, k)
     flat = masks.reshape(len(masks), -1).astype(np.float32)
     return ((fall.T @ flat) / flat.sum(axis=0)).reshape(-1, *image.shape[:2]).astype(np.float32)
@@ -70,11 +71,6 @@ def overlay(picture: Image.Image, heat: np.ndarray, strength: float = 0.9, side:
     color = np.where(share > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     mixed = dim + 0.65 * strength * weight * (color - dim)
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
-
-
-def _log_odds(probabilities: np.ndarray) -> np.ndarray:
-    clipped = np.clip(probabilities.astype(np.float64), _FLOOR, 1 - _FLOOR)
-    return np.log(clipped) - np.log1p(-clipped)
 
 
 @dataclass(frozen=True)
