@@ -13,11 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from cifar_core import costs
+from cifar_core import costs, machine
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.data.augmentation import View
@@ -47,10 +48,13 @@ def views(config: TrainConfig) -> list[View]:
     return [View(config.augmentation, config.seed, number) for number in range(config.views)]
 
 
-def litert_network(config: TrainConfig, named: Named, outputs: Collection[str]) -> litert.Network:
+def litert_network(
+    config: TrainConfig, named: Named, outputs: Collection[str], threads: int | None = None
+) -> litert.Network:
     """Return the network of `config` with the weights `named` in LiteRT; `outputs` as in `litert.build`."""
     cut = architecture.cut_block(config.fine_tune_blocks)
-    return litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut))
+    content = litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut)
+    return litert.Network(content, threads)
 
 
 class CachedOutputs:
@@ -121,7 +125,9 @@ def _ahead(outputs: Compute, parts: list[np.ndarray]) -> Iterator[Outputs]:
             yield waiting.popleft().result()
 
 
-def backbone_outputs(config: TrainConfig, dataset: Dataset, weights: Weights) -> CachedOutputs:
+def backbone_outputs(
+    config: TrainConfig, dataset: Dataset, weights: Weights, is_importing: Callable[[], bool] = lambda: False
+) -> CachedOutputs:
     """Return the cached features of the frozen backbone of `config`: those of "pooled" and "cut" that a phase needs."""
     backbone = {name: getattr(config, name) for name in ("alpha", "image_size", "scaling")}
     names = {"pooled": "pooled", "cut": f"block {architecture.cut_block(config.fine_tune_blocks)}"}
@@ -129,24 +135,31 @@ def backbone_outputs(config: TrainConfig, dataset: Dataset, weights: Weights) ->
         layer: ({"weights": weights.fingerprint, **backbone, "layer": names[layer]}, costs.layer_shapes(config)[layer])
         for layer in config.stored_layers.values()
     }
-    return CachedOutputs(dataset, outputs, _Backbone(config, weights.named))
+    return CachedOutputs(dataset, outputs, _Backbone(config, weights.named, is_importing))
 
 
 class _Backbone:
     """Computes the stored layers of one configuration: uint8 (n, 32, 32, 3) -> layer -> float32 (n, ...).
 
-    Uses LiteRT, which on a CPU is several times faster than Keras, or Keras if there is a GPU.
+    Uses LiteRT, which on a CPU is several times faster than Keras, or Keras if there is a GPU. While `is_importing()`
+    is true, LiteRT leaves one CPU core to the thread that imports Keras.
     """
 
-    def __init__(self, config: TrainConfig, named: Named) -> None:
-        self._config, self._named = config, named
+    def __init__(self, config: TrainConfig, named: Named, is_importing: Callable[[], bool]) -> None:
+        self._config, self._named, self._is_importing = config, named, is_importing
+        self._networks: dict[int, litert.Network] = {}  # threads -> network; only the newest
+        self._making = Lock()
 
     def __call__(self, images: np.ndarray) -> Outputs:
-        return self.on_gpu(images) if hardware.has_gpu() else self._on_cpu.run(images)
-
-    @cached_property
-    def _on_cpu(self) -> litert.Network:
-        return litert_network(self._config, self._named, self._config.stored_layers.values())
+        if hardware.has_gpu():
+            return self.on_gpu(images)
+        threads = max(1, machine.threads() - self._is_importing())
+        with self._making:
+            if threads not in self._networks:
+                layers = self._config.stored_layers.values()
+                self._networks = {threads: litert_network(self._config, self._named, layers, threads)}
+            network = self._networks[threads]
+        return network.run(images)
 
     @cached_property
     def on_gpu(self) -> Compute:
@@ -252,7 +265,7 @@ class Inputs:
 
     `progress(stage, done, total)` is called during the preparation; an exception in it ends that.
     `end_to_end_reason` is the reason why no phase learns from cached features, or "" if one does. While
-    `is_importing()` is true, Keras is imported in another thread.
+    `is_importing()` is true, one CPU core is left to the thread that imports Keras.
     Raises DataError, WeightsError or ConfigError if the data or weights cannot be loaded.
     """
 
@@ -270,7 +283,7 @@ class Inputs:
                 self.dataset, self.train_rows, self.validation_rows
             )
         self.teacher = Teacher(config.teacher, self.dataset, partial(progress, "teacher")) if config.distils else None
-        self._backbone = backbone_outputs(config, self.dataset, self.weights)
+        self._backbone = backbone_outputs(config, self.dataset, self.weights, is_importing)
         self._layers = config.stored_layers
         self.end_to_end_reason = self._make_room()
 

@@ -18,7 +18,7 @@ IMAGES = 40
 def extractor(config):
     """What fills the store, and what LiteRT computes."""
     loaded = pretrained.load("random", config.alpha, config.image_size, 1)
-    network = litert_network(config, loaded.named, ("cut", "pooled"))
+    network = litert_network(config, loaded.named, ("cut", "pooled"), threads=2)
     return backbone_outputs(config, cifar10.load("generated"), loaded), network.run
 
 
