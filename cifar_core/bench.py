@@ -220,7 +220,8 @@ def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, un
     def ratio(other: Value) -> str:
         if not isinstance(ours, float) or not isinstance(other, float):
             return ""
-        return f" ({ours / other if unit == 'images/s' else other / ours:.2g}×)"
+        speedup = ours / other if unit == "images/s" else other / ours
+        return f" ({speedup:.{int(speedup < 10)}f}×)"
 
     text = "not measured" if ours is None else _text(ours, unit)
     return [name, text, *(_text(value, unit) + ratio(value) for value in (recipe, tutorial))]

@@ -214,7 +214,8 @@ def show_run(run: Run) -> None:
     if damaged := labels.load_or_problem(run.path)[1]:
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
-        guarded.polled(run_view.panel, lambda: run_view.pace(run.state), run_view.pace(run.state))(run)
+        seconds = run_view.pace(run.state) * run_view.crowd()
+        guarded.polled(run_view.panel, lambda: run_view.pace(run.state), seconds)(run)
     if run.state == "finished":
         export_panel.export_panel(run)
 

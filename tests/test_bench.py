@@ -45,7 +45,7 @@ def test_an_epoch_is_compared_with_the_same_batches_and_with_those_of_tutorials(
 
 
 def test_a_rate_is_compared_the_other_way_round() -> None:
-    assert cells("frozen backbone")[:2] == ["4,000 images/s", "800 images/s (5×)"]
+    assert cells("frozen backbone")[:2] == ["4,000 images/s", "800 images/s (5.0×)"]
 
 
 def test_what_was_not_measured_or_not_reached_is_no_figure() -> None:

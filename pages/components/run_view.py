@@ -1,6 +1,8 @@
 """One run on *Train*: its progress, buttons, curves and results."""
 
 import html
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ HEIGHT = 400
 LOG_LINES = 20
 _POLL_SECONDS, _QUEUED_SECONDS, _HIDDEN_SECONDS = 1.0, 3.0, 10.0
 """Seconds between two polls of a live run: while it trains, while it waits, and while the tab is hidden."""
+_CROWDS = ((5, 1), (15, 2))
+"""Most sessions that watch a live run, and how many times as long they then wait between two polls."""
+_LARGEST_CROWD = 3
+_watching: dict[str, float] = {}  # sessions that watch a live run -> time of their last poll
 SHARED_SECONDS = 0.5  # how long the sessions that view a live run share one read
 _FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
 _ENDED_EARLY = "It ended before its first epoch was complete. Resume it, or use its settings for another run."
@@ -35,6 +41,15 @@ def pace(state: str) -> float:
     return _QUEUED_SECONDS if state == "queued" else _POLL_SECONDS
 
 
+def crowd() -> int:
+    """Return how many times as long as `pace` a session waits between two polls: 1 to 3, more if many watch."""
+    now = time.monotonic()
+    for session, last in list(_watching.items()):
+        if now - last > 2 * _HIDDEN_SECONDS:
+            _watching.pop(session, None)
+    return next((times for most, times in _CROWDS if len(_watching) <= most), _LARGEST_CROWD)
+
+
 def panel(run: Run) -> None:
     """Draw one run: state, progress, buttons, curves, results."""
     status = run.status
@@ -44,6 +59,7 @@ def panel(run: Run) -> None:
         return
     if live:
         st.session_state["watched"] = run.id
+        _watching[st.session_state.setdefault("session", uuid.uuid4().hex)] = time.monotonic()
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
     result = run.result if state == "finished" else {}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 from app_pages import (
@@ -27,7 +28,7 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core import jobs, runs
 from cifar_core.runs import write_json
-from pages.components import formatting, progress, run_picker
+from pages.components import formatting, progress, run_picker, run_view
 
 EVALUATE = "pages/evaluate.py"
 
@@ -281,6 +282,15 @@ def test_a_press_that_meets_a_change_of_state_is_not_lost(state, before, key):
         if key:
             sound(button(app, key).click().run())
             assert run.state == "stopping"
+
+
+@pytest.mark.parametrize(("sessions", "times"), [(1, 1), (5, 1), (6, 2), (16, 3)])
+def test_sessions_poll_less_often_if_many_watch(sessions, times, monkeypatch):
+    now = time.monotonic()
+    watching = {f"gone {number}": now - 60 for number in range(20)} | {str(number): now for number in range(sessions)}
+    monkeypatch.setattr(run_view, "_watching", watching)
+    assert run_view.crowd() == times
+    assert len(watching) == sessions, "the others are forgotten"
 
 
 def test_a_run_that_ended_before_its_first_epoch_has_no_empty_charts():
