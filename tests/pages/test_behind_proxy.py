@@ -89,7 +89,7 @@ def test_below_a_path_in_frames_and_behind_a_small_limit(page, recorded_run, tmp
                 page.goto(f"{address}/learn")
                 page.get_by_role("button", name="Log in").click()
                 page.locator("input[name=sub]").fill("ada")
-                page.get_by_role("button", name="Authorize").click()
+                page.get_by_role("button", name="Authorize", exact=True).click()
                 page.get_by_role("link", name="Log out").wait_for()
                 page.wait_for_url(f"{address}/**")
 

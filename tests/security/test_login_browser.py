@@ -39,7 +39,7 @@ def is_open(page) -> None:
 def log_in(page, name: str) -> None:
     page.get_by_role("button", name="Log in").click()
     page.locator("input[name=sub]").fill(name)
-    page.get_by_role("button", name="Authorize").click()
+    page.get_by_role("button", name="Authorize", exact=True).click()
 
 
 def aged(value: str, secret: str, days: float) -> str:
