@@ -216,11 +216,10 @@ class FoldedBackbone(keras.layers.Layer):
         is_on_processors = keras.backend.backend() == "tensorflow" and not hardware.has_gpu()
         self._pieces = hardware.pieces() if is_on_processors else 1
         blocks = architecture.blocks(alpha)
-        self._blocks = (
-            blocks[[block.output_layer for block in blocks].index(last) + 1 :] if last != "images" else blocks
-        )
-        names = [f"{block.name}_{part}" for block in self._blocks for part in _parts(block)]
-        names = ["Conv1", *names, "Conv_1"] if last == "images" else [*names, "Conv_1"]
+        first = ["images", *(block.output_layer for block in blocks)].index(last)
+        self._blocks = blocks[first:]
+        # the names do not depend on the size, and the first convolution counts to block 0
+        names = [one.name for one in architecture.convolutions(alpha, image_size=32) if one.block >= first]
         self.preprocessing = [one for one in network.layers if last == "images" and one.name in ("scaling", "resizing")]
         self.convolutions = [network.get_layer(name) for name in names]
         self.norms = [network.get_layer(architecture.batch_norm_name(name)) for name in names]
@@ -258,10 +257,6 @@ class FoldedBackbone(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (n, channels)."""
         return input_shape[0], self.convolutions[-1].filters
-
-
-def _parts(block: architecture.Block) -> tuple[str, ...]:
-    return ("expand", "depthwise", "project") if block.expansion > 1 else ("depthwise", "project")
 
 
 def _folded(convolution: keras.layers.Layer, norm: keras.layers.Layer) -> _Kernel:

@@ -13,14 +13,17 @@ from cifar_core.network.pretrained import Named
 from cifar_core.training import hardware, model
 
 
+def compute_in(number: str) -> None:
+    keras.config.set_floatx(number)
+    keras.config.set_dtype_policy(number)
+
+
 @pytest.fixture
 def doubles() -> Iterator[None]:
     """Numbers whose rounding is far below what a mistake would change."""
-    for number in ("float64", "float32"):
-        keras.config.set_floatx(number)
-        keras.config.set_dtype_policy(number)
-        if number == "float64":
-            yield
+    compute_in("float64")
+    yield
+    compute_in("float32")
 
 
 @pytest.fixture

@@ -188,9 +188,8 @@ def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) 
         view = views(config)[number]
         return len(source.train_rows) - len(source._backbone.entries(view)["cut"].missing(source.train_rows))
 
-    found = Inputs(
-        config, RunWriter(create(config)).progress, lambda: stored(found, 1) == 0
-    )  # until one chunk is there
+    progress = RunWriter(create(config)).progress
+    found = Inputs(config, progress, lambda: stored(found, 1) == 0)  # until one chunk is there
     found.prepare_later_epochs()
     assert 0 < stored(found, 1) < len(found.train_rows)  # begun, and left for the training to finish
     ahead = Inputs(config, RunWriter(create(config)).progress, lambda: True)
