@@ -221,7 +221,7 @@ def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, un
         if not isinstance(ours, float) or not isinstance(other, float):
             return ""
         speedup = ours / other if unit == "images/s" else other / ours
-        return f" ({speedup:.{int(speedup < 10)}f}×)"
+        return f" ({speedup:.1f}×)" if speedup < 10 else f" ({speedup:.0f}×)"
 
     text = "not measured" if ours is None else _text(ours, unit)
     return [name, text, *(_text(value, unit) + ratio(value) for value in (recipe, tutorial))]

@@ -125,7 +125,8 @@ def test_more_work_takes_longer(bigger):
 
 def test_training_end_to_end_costs_more_in_both_phases_and_stores_nothing():
     stored, fresh = estimate(), estimate(views=0)
-    assert all(fresh.stages[phase] > 1.5 * stored.stages[phase] for phase in ("head", "fine_tune"))
+    assert fresh.stages["head"] > 10 * stored.stages["head"]
+    assert fresh.stages["fine_tune"] > 1.5 * stored.stages["fine_tune"]
     assert "features" not in fresh.stages
     assert (fresh.store_bytes, stored.store_bytes > 0) == (0, True)
 

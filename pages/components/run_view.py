@@ -20,9 +20,7 @@ HEIGHT = 400
 LOG_LINES = 20
 _POLL_SECONDS, _QUEUED_SECONDS, _HIDDEN_SECONDS = 1.0, 3.0, 10.0
 """Seconds between two polls of a live run: while it trains, while it waits, and while the tab is hidden."""
-_CROWDS = ((5, 1), (15, 2))
-"""Most sessions that watch a live run, and how many times as long they then wait between two polls."""
-_LARGEST_CROWD = 3
+_CROWD, _LARGE_CROWD = 5, 15  # sessions that watch live runs; with more of them, each polls less often
 _watching: dict[str, float] = {}  # sessions that watch a live run -> time of their last poll
 SHARED_SECONDS = 0.5  # how long the sessions that view a live run share one read
 _FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
@@ -47,7 +45,7 @@ def crowd() -> int:
     for session, last in list(_watching.items()):
         if now - last > 2 * _HIDDEN_SECONDS:
             _watching.pop(session, None)
-    return next((times for most, times in _CROWDS if len(_watching) <= most), _LARGEST_CROWD)
+    return 1 + (len(_watching) > _CROWD) + (len(_watching) > _LARGE_CROWD)
 
 
 def panel(run: Run) -> None:
