@@ -46,7 +46,7 @@ def panel(name: str) -> None:
         has_failed = sweep.done and not sweep.is_live
         head.header("Every trial failed" if has_failed else "The first trial is not finished yet")
         return
-    shares = _importances(name, tuple(trial.accuracy for trial in sweep.ended), sweep)
+    shares = _importances(tuple((trial.accuracy, *trial.params.items()) for trial in sweep.ended), sweep)
     cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
     sentence = findings.conclusion(sweep, shares)
@@ -82,7 +82,7 @@ def find(name: str) -> Findings:
 
 
 @st.cache_resource(max_entries=64, show_spinner="Comparing the settings")
-def _importances(name: str, accuracies: tuple[float | None, ...], _sweep: Findings) -> dict[str, float]:
+def _importances(trials: tuple[tuple[Any, ...], ...], _sweep: Findings) -> dict[str, float]:
     return findings.importances(_sweep)
 
 
