@@ -36,9 +36,9 @@ _Measurement = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
 _INDEXED_IMAGES = 10_000  # training images in a run's index, as in inference/neighbors.py
 _EVALUATED = ("neighbours", "validation", "phase 1", "test")  # stages of a run that classify images
 _ROUGH_START_SECONDS = 9.0
-# Seconds per million multiply-adds of one image, in LiteRT and in Keras; and the fixed part of a training step per
-# image. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
-_ROUGH_LITERT, _ROUGH_KERAS = 1.6e-5, 6e-5
+# Seconds per million multiply-adds of one image: a forward pass in LiteRT, one in Keras from augmented pixels, and a
+# training step; and the fixed part of a step per image. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-30.
+_ROUGH_FORWARD, _ROUGH_PIXELS, _ROUGH_STEP = 0.8e-5, 3e-5, 1.6e-5
 _ROUGH_STEP_FIXED = 6e-5
 
 PARTS = ("features", "start", "head", "fine_tune", "evaluate")
@@ -240,14 +240,14 @@ def _key(stage: str, config: TrainConfig) -> str:
 def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     everything, frozen = cost.multiply_adds / 1e6, cost.frozen_multiply_adds / 1e6
-    trained = (everything - frozen) * 3 * _ROUGH_KERAS + _ROUGH_STEP_FIXED  # forward, and twice as much backward
-    below = 0.0 if config.stored_layers else _ROUGH_KERAS
+    trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED  # forward, and twice as much backward
+    below = 0.0 if config.stored_layers else _ROUGH_PIXELS
     return {
         "start": _ROUGH_START_SECONDS,
-        "features": everything * _ROUGH_LITERT,
+        "features": everything * _ROUGH_FORWARD,
         "head": _ROUGH_STEP_FIXED + below * everything,
         "fine_tune": trained + below * frozen,
-        "evaluate": everything * _ROUGH_LITERT,
+        "evaluate": everything * _ROUGH_FORWARD,
     }[stage]
 
 

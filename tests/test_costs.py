@@ -123,10 +123,9 @@ def test_more_work_takes_longer(bigger):
     assert estimate(**bigger).seconds > estimate().seconds
 
 
-def test_training_end_to_end_costs_more_in_both_phases_and_stores_nothing():
+def test_training_end_to_end_costs_far_more_in_both_phases_and_stores_nothing():
     stored, fresh = estimate(), estimate(views=0)
-    assert fresh.stages["head"] > 10 * stored.stages["head"]
-    assert fresh.stages["fine_tune"] > 1.5 * stored.stages["fine_tune"]
+    assert all(fresh.stages[phase] > 2 * stored.stages[phase] for phase in ("head", "fine_tune"))
     assert "features" not in fresh.stages
     assert (fresh.store_bytes, stored.store_bytes > 0) == (0, True)
 
