@@ -241,6 +241,10 @@ class TrainConfig:
         """The maximum number of epochs of each phase."""
         return {"head": self.head_epochs, "fine_tune": self.fine_tune_epochs if self.fine_tunes else 0}
 
+    def epochs_before(self, phase: str) -> int:
+        """Return the maximum number of epochs before `phase`, so that no two phases draw the same random numbers."""
+        return self.head_epochs if phase == "fine_tune" else 0
+
     @property
     def distils(self) -> bool:
         """Whether the network learns from a teacher."""

@@ -1,7 +1,7 @@
 """Batches of a phase's inputs with labels and teacher probabilities, in an order that a resume repeats."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ class Source(Protocol):
     """The inputs of a phase, epoch by epoch."""
 
     def begin(self, epoch: int) -> None:
-        """Start `epoch`, counted from 0."""
+        """Start `epoch` of the phase, counted from 0."""
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the inputs `rows` (int (n,)) of the current epoch, float32 (n, ...)."""
@@ -25,7 +25,8 @@ class Batches(keras.utils.PyDataset):
     """Batches of a source with their targets, shuffled by `seed` and epoch, or in fixed order if `seed` is None.
 
     A target is the one-hot label, followed by the probabilities `teacher(rows, inputs)`, float32 (b, 10), if there is a
-    teacher. `mixing` is the share of (pixel) batches that are mixed.
+    teacher. `mixing` is the share of (pixel) batches that are mixed. `before` is the number of epochs in earlier
+    phases, which have other orders.
     """
 
     def __init__(
@@ -36,19 +37,20 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
         teacher: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
         mixing: float = 0.0,
+        before: int = 0,
     ) -> None:
         super().__init__()
-        self._source, self._batch_size, self._seed = source, batch_size, seed
+        self._source, self._batch_size, self._seed, self._before = source, batch_size, seed, before
         self._teacher, self._mixing = teacher, mixing
         self._one_hot = np.eye(architecture.CLASS_COUNT, dtype=np.float32)[labels]
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Start `epoch`, counted from 0."""
+        """Start `epoch` of the phase, counted from 0."""
         self._source.begin(epoch)
-        self._epoch = epoch
+        self._epoch = self._before + epoch
         rows = np.arange(len(self._one_hot))
-        self._order = rows if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(rows)
+        self._order = rows if self._seed is None else np.random.default_rng([self._seed, self._epoch]).permutation(rows)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch; the last one may be smaller."""
@@ -70,26 +72,20 @@ class Batches(keras.utils.PyDataset):
         """Return the batches in the form to pass to `fit`: a `tf.data.Dataset` with TensorFlow, otherwise `self`.
 
         Keras would also make a dataset, but with an autotuning thread that delays the end of an epoch by up to a second
-        (TensorFlow 2.21). TensorFlow keeps a generator until the process ends, so this one holds a weak reference: keep
-        the batches until `fit` returns.
+        (TensorFlow 2.21). TensorFlow keeps the function that makes a batch until the process ends, so it refers to
+        `self` weakly: keep the batches until `fit` returns.
         """
         if keras.backend.backend() != "tensorflow":
             return self
         import tensorflow as tf
 
-        reference = weakref.ref(self)
+        batches: Any = weakref.proxy(self)
+        shapes = [(None, *array.shape[1:]) for array in self[0]]
 
-        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for index in range(count):
-                if (batches := reference()) is None:
-                    return
-                batch = batches[index]
-                del batches
-                yield batch
+        def batch(index: Any) -> tuple[Any, ...]:
+            arrays = tf.numpy_function(lambda number: batches[number], [index], [tf.float32] * len(shapes))
+            return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True))
 
-        count = len(self)
-        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in self[0])
         options = tf.data.Options()
         options.autotune.enabled = False
-        dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)
+        return tf.data.Dataset.range(len(self)).map(batch).prefetch(2).with_options(options)

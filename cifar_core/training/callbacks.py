@@ -80,7 +80,8 @@ class MetricsCallback(keras.callbacks.Callback):
         self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
         if not self.writer.is_time_for_a_row():
             return
-        count, then, seconds = batch + 1, self._count, self._training_seconds - self._seconds
+        count, then = min(batch + 1, self.steps), self._count  # the last call of an epoch may have fewer steps
+        seconds = self._training_seconds - self._seconds
         sums = {name: float(logs[name]) * count for name in _METRICS}
         means = {name: (sums[name] - self._before[name]) / (count - then) for name in sums}
         self._before, self._count, self._seconds = sums, count, self._training_seconds
@@ -191,7 +192,7 @@ class ProbeCallback(keras.callbacks.Callback):
     def __init__(self, writer: RunWriter, config: TrainConfig, network: keras.Model, phase: str, steps: int) -> None:
         super().__init__()
         self.writer, self.config, self.network, self.phase, self.steps = writer, config, network, phase, steps
-        self._moments = {max(1, round(share * steps)) for share in self._WITHIN_FIRST} - {steps}
+        self._moments = {max(1, round(share * steps)) for share in self._WITHIN_FIRST}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the network before the first epoch."""
@@ -201,7 +202,9 @@ class ProbeCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Record some steps of the first epoch."""
-        if self._is_first and batch + 1 in self._moments:
+        passed = {moment for moment in self._moments if moment <= batch + 1 < self.steps}
+        if self._is_first and passed:
+            self._moments -= passed
             self._record((batch + 1) / self.steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

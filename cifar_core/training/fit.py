@@ -35,7 +35,9 @@ _LEAST = 1e-7  # lower bound of a probability before its logarithm
 _WARM_UP = 0.1  # share of a cosine schedule's steps
 _IN_VARIABLES = ("l2", "label_smoothing", "distillation", "distillation_temperature")
 """Settings that are variables of a compiled model, so that it works for each value; also dropout, if there is any."""
-_Choices = tuple[str, str, str, bool]
+_Choices = tuple[str, str, str, bool, int]
+_STEPS_AT_ONCE = 8  # in one call of TensorFlow: Python then takes 1 to 2 ms less for a step of 9 ms
+_SHORT_STEP = 4e9  # multiply-adds, 40 ms on two AMD EPYC cores; rows and *Stop* wait for the end of a call
 _TRIAL_PAUSE_SECONDS = 20.0
 """Time between checkpoints of a trial: most take less, and a checkpoint costs as much as an epoch."""
 
@@ -58,7 +60,8 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     (n, ...), otherwise pixels. A compiled part with the same network and layers is reused.
     """
     model.freeze(network, config, phase.name)
-    choices = config.optimizer, config.schedule, config.ema, config.distils
+    at_once = _steps_at_once(config, phase, steps) if is_stored else 1
+    choices = config.optimizer, config.schedule, config.ema, config.distils, at_once
     last = model.first_trained_layer(config, phase.name)
     is_folded = phase.name == "head" or config.batch_norm == "inference"
     part = _compiled_part(network, last, is_stored, is_folded, config.alpha, choices)
@@ -83,17 +86,30 @@ def _compiled_part(
     return _Compiled(network, keras.Model(features, output, name=f"after_{first}"), choices, rates)
 
 
+def _steps_at_once(config: TrainConfig, phase: Phase, steps: int) -> int:
+    """Return the number of steps in one call of TensorFlow: several if they are short and an epoch has many.
+
+    An epoch has at least 16 calls: *Train* shows the pinned pictures after the first sixteenth.
+    """
+    cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
+    trained = cost.multiply_adds - cost.frozen_multiply_adds
+    is_short = phase.name == "head" or 3 * phase.batch_size * trained < _SHORT_STEP  # forward and backward
+    is_one_of_many = steps >= 16 * _STEPS_AT_ONCE
+    return _STEPS_AT_ONCE if is_short and is_one_of_many and keras.backend.backend() == "tensorflow" else 1
+
+
 class _Compiled:
     """A compiled model with its settings in variables, and the initial values of its optimizer's variables.
 
-    `choices` are the optimizer, the schedule, the averaging and whether there is a teacher, which need a graph of their
-    own: TensorFlow would trace targets with and without the teacher's columns as one shape (n, None).
+    `choices` are the optimizer, the schedule, the averaging, whether there is a teacher, and the number of steps in one
+    call. Each needs a graph of its own: TensorFlow would trace targets with and without the teacher's columns as one
+    shape (n, None).
     """
 
     def __init__(
         self, network: keras.Model, trained: keras.Model, choices: _Choices, rates: Mapping[str, keras.Variable]
     ) -> None:
-        optimizer, self._schedule, ema, _ = choices
+        optimizer, self._schedule, ema, _, at_once = choices
         self.model = trained
         self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES} | dict(rates)
         self._peak, self._falling, self._warm_up, self._momentum = (
@@ -115,6 +131,7 @@ class _Compiled:
                 keras.metrics.MeanMetricWrapper(_of_labels(measure), name=name)
                 for name, measure in zip(("accuracy", "cross_entropy"), measures, strict=True)
             ],
+            steps_per_execution=at_once,
             jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
         )
         # variables created in the first step would make Keras trace it twice, which takes longer than many steps
@@ -282,10 +299,10 @@ class _PhaseTraining:
         inputs, phase, config = self.inputs, self.phase, self.inputs.config
         training, validation = inputs.sources(phase.name)
         mixing = config.mixing if inputs.stored_layer(phase.name) is None else 0.0
-        teacher = functools.partial(training.teacher_answers, inputs.teacher) if inputs.teacher else None
-        labels = inputs.dataset.train_labels
+        teacher = training.teacher_answers if inputs.teacher else None
+        labels, before = inputs.dataset.train_labels, config.epochs_before(phase.name)
         return (
-            Batches(training, labels[inputs.train_rows], phase.batch_size, config.seed, teacher, mixing),
+            Batches(training, labels[inputs.train_rows], phase.batch_size, config.seed, teacher, mixing, before),
             Batches(validation, labels[inputs.validation_rows], VALIDATION_BATCH),
         )
 

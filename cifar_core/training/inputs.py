@@ -212,48 +212,59 @@ def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig
 
 
 class Pixels:
-    """A source of images; each epoch has its own version of `view`."""
+    """A source of images; the first epoch of the phase has the version `view`, each later epoch the next."""
 
-    def __init__(self, images: np.ndarray, positions: np.ndarray, view: View) -> None:
-        self._images, self._positions, self._view = images, positions, view
+    def __init__(self, images: np.ndarray, positions: np.ndarray, view: View, teacher: Teacher | None = None) -> None:
+        self._images, self._positions, self._first, self._teacher = images, positions, view, teacher
+        self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Start `epoch`, which selects the random numbers."""
-        self._view = replace(self._view, number=epoch)
+        """Start `epoch` of the phase, which selects the random numbers."""
+        self._view = replace(self._first, number=self._first.number + epoch)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return pixels in 0..255, float32 (n, 32, 32, 3)."""
         return self._view.of(self._images, self._positions[rows]).astype(np.float32)
 
-    def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    def teacher_answers(self, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the teacher's probabilities for the pixels `inputs`, float32 (n, 10)."""
-        return teacher.probabilities(inputs.astype(np.uint8))
+        assert self._teacher is not None
+        return self._teacher.probabilities(inputs.astype(np.uint8))
 
 
 class Stored:
     """A source of features of one layer from the cache.
 
-    Epochs cycle through the views, `epochs_a_view` at a time; a view is computed when first needed.
+    Epochs cycle through the views, `epochs_a_view` at a time. An epoch computes its view and the teacher's
+    probabilities for it when it begins: TensorFlow would hide a stop while it fetches a batch.
     """
 
     def __init__(
-        self, inputs: Inputs, layer: str, view_list: list[View], positions: np.ndarray, epochs_a_view: int = 1
+        self,
+        inputs: Inputs,
+        layer: str,
+        view_list: list[View],
+        positions: np.ndarray,
+        epochs_a_view: int = 1,
+        teacher: Teacher | None = None,
     ) -> None:
         self._inputs, self._layer, self._views, self._positions = inputs, layer, view_list, positions
-        self._epochs_a_view = epochs_a_view
+        self._epochs_a_view, self._teacher = epochs_a_view, teacher
 
     def begin(self, epoch: int) -> None:
-        """Open the view of `epoch`."""
-        self._view = self._views[epoch // self._epochs_a_view % len(self._views)]
-        self._rows = self._inputs.features(self._view, self._positions)[self._layer].open()
+        """Open the view of `epoch`. Raises StoreError or Stopped."""
+        view = self._views[epoch // self._epochs_a_view % len(self._views)]
+        self._rows = self._inputs.features(view, self._positions)[self._layer].open()
+        if self._teacher:
+            self._answers = self._teacher.stored(view, self._positions)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return features, float32 (n, ...)."""
         return self._rows[self._positions[rows]].astype(np.float32)
 
-    def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    def teacher_answers(self, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the teacher's probabilities for the current view, from the feature cache, float32 (n, 10)."""
-        return teacher.stored(self._view, self._positions)[self._positions[rows]].astype(np.float32)
+        return self._answers[self._positions[rows]].astype(np.float32)
 
 
 class _Imported(Exception):  # noqa: N818 - not an error
@@ -307,12 +318,13 @@ class Inputs:
         if layer:
             epochs_a_view = HEAD_EPOCHS_A_VIEW if phase == "head" else 1
             return (
-                Stored(self, layer, views(self.config), self.train_rows, epochs_a_view),
+                Stored(self, layer, views(self.config), self.train_rows, epochs_a_view, self.teacher),
                 Stored(self, layer, [View()], self.validation_rows),
             )
-        images = self.dataset.train_images
+        images, config = self.dataset.train_images, self.config
+        first = View(config.augmentation, config.seed, config.epochs_before(phase))
         return (
-            Pixels(images, self.train_rows, View(self.config.augmentation, self.config.seed)),
+            Pixels(images, self.train_rows, first, self.teacher),
             Pixels(images, self.validation_rows, View()),
         )
 

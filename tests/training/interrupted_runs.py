@@ -38,6 +38,19 @@ class Interruption:
 
         self._stopped(run, RunWriter, "update_status", say)
 
+    def in_progress(self, run: Run, stage: str, number: int) -> None:
+        """Start or resume `run` and stop it when `stage` begins to report its progress for the `number`th time."""
+        really_report, left = RunWriter.progress, number
+
+        def report(writer: RunWriter, reported: str, done: int, total: int) -> None:
+            nonlocal left
+            left -= reported == stage and done == 0
+            if left == 0:
+                raise Stopped
+            really_report(writer, reported, done, total)
+
+        self._stopped(run, RunWriter, "progress", report)
+
     def _stopped(self, run: Run, place: type, name: str, replacement: Callable[..., None]) -> None:
         with self._monkeypatch.context() as patch:
             patch.setattr(place, name, replacement)

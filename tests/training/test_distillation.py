@@ -94,10 +94,9 @@ def test_what_the_teacher_says_of_a_view_is_computed_once_and_is_what_it_says_of
 def test_a_batch_of_pixels_holds_labels_and_what_the_teacher_says_of_them(small_data: Any) -> None:
     data = cifar10.load("generated")
     rows = np.arange(40)
-    source, teacher = Pixels(data.train_images, rows, View(1.0, 1)), Teacher("bundled", data, lambda *_: None)
-    batches = Batches(
-        source, data.train_labels[rows], 16, 1, lambda places, pixels: source.teacher_answers(teacher, places, pixels)
-    )
+    teacher = Teacher("bundled", data, lambda *_: None)
+    source = Pixels(data.train_images, rows, View(1.0, 1), teacher)
+    batches = Batches(source, data.train_labels[rows], 16, 1, source.teacher_answers)
     batches.begin(1)
     pixels, targets = batches[1]
     assert targets.shape == (16, 2 * CLASSES)
@@ -199,6 +198,18 @@ def test_with_a_teacher_mixing_and_averaging_an_interrupted_run_equals_an_undist
     assert environment is not None
     assert environment.teacher is not None
     assert environment.teacher.label == teacher.id
+
+
+@pytest.mark.slow
+@pytest.mark.bundled
+def test_a_run_can_be_stopped_while_the_teacher_classifies_a_later_view(
+    tiny_config: TrainConfig, interrupt: Interruption
+) -> None:
+    run = create(dataclasses.replace(tiny_config, teacher="bundled", views=2, head_epochs=3, fine_tune_epochs=0))
+    interrupt.in_progress(run, "teacher", 2)
+    assert places(run) == [("head", 1), ("head", 2)]
+    assert worker.main(str(run.path)) == 0
+    assert_complete(run)
 
 
 @pytest.mark.slow

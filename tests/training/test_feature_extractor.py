@@ -235,6 +235,19 @@ def test_batches_hold_every_image_once_in_an_order_of_seed_and_epoch(change: Cha
     assert order(None, 5) == list(range(150))
 
 
+def test_phase_2_has_shuffles_and_augmentations_of_its_own(change: Change) -> None:
+    config = change(views=0, head_epochs=3, fine_tune_epochs=2)
+    found = inputs(config)
+    drawn = {}
+    for phase, epochs in config.epochs.items():
+        source = found.sources(phase)[0]
+        batches = Batches(source, np.zeros(len(found.train_rows), int), 64, 1, before=config.epochs_before(phase))
+        for epoch in range(epochs):
+            batches.begin(epoch)
+            drawn[phase, epoch] = batches._order.tobytes(), source.take(np.arange(4)).tobytes()
+    assert all(len(set(kind)) == 5 for kind in zip(*drawn.values(), strict=True))
+
+
 def test_a_store_without_room_trains_end_to_end_and_says_so(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_STORE_GB", "0.001")
     found = inputs(change())

@@ -14,7 +14,7 @@ from cifar_core.errors import RunError
 from cifar_core.inference import calibration, neighbors, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.runs import Run, create, curves
-from cifar_core.training import worker
+from cifar_core.training import fit, worker
 
 pytestmark = pytest.mark.usefixtures("shared_networks")
 Train = Callable[[TrainConfig], Run]
@@ -59,6 +59,27 @@ def test_an_interrupted_run_equals_an_undisturbed_one_and_has_watched_the_same(
         assert known is not None and known.name == "what random weights already know"
         assert 0 < known.accuracy == each.result["linear_probe_accuracy"] <= 1
     assert_knows_its_training_images(undisturbed)
+
+
+@pytest.mark.slow
+def test_several_steps_in_one_call_train_the_same_network_as_single_ones(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(tiny_config, head_batch_size=16, batch_size=16, views=1)
+    runs, steps = [], 50
+    for at_once in (1, 3):
+        monkeypatch.setattr(fit, "_STEPS_AT_ONCE", at_once)
+        runs.append(pinned_run(config))
+        assert worker.main(str(runs[-1].path)) == 0
+    assert_same(*runs)
+    rows = [row for row in runs[1].metrics() if row["kind"] == "step"]
+    assert rows
+    assert {row["step"] % 3 for row in rows if row["step"] < steps} <= {0}
+    assert max(row["step"] for row in rows) <= steps
+    moments = [0.0, 3 / steps, 6 / steps, 12 / steps, 27 / steps, 1.0, 2.0]
+    found = [json.loads(line) for line in (runs[1].path / pins.PROBES).read_text().splitlines()]
+    for phase in ("head", "fine_tune"):
+        assert [row["epoch"] for row in found if row["phase"] == phase] == pytest.approx(moments, abs=1e-3)
 
 
 def assert_watched(run: Run) -> None:
