@@ -20,6 +20,7 @@ _OUT_OF_MEMORY = (
     "cannot allocate memory",
     "can't start new thread",
     "oom when allocating",  # TensorFlow
+    "memoryerror: ",  # TensorFlow, if NumPy lacks memory for a batch
     "paging file is too small",  # Windows, loading a library
 )
 _NOT_MEMORY = "static tls block"  # "cannot allocate memory in static TLS block": freeing memory does not help

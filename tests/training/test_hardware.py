@@ -21,6 +21,7 @@ SAID = (  # by workers under limits of 1 to 2,000 MB of address space
         "DLL load failed while importing _pywrap: The paging file is too small for this operation to complete."
     ),
     RuntimeError("OOM when allocating tensor with shape[128,96,48,48] and type float"),
+    RuntimeError("Error in user-defined function passed to MapDataset:1: MemoryError: Unable to allocate 7.11 MiB"),
 )
 OTHER = (
     ImportError("libfoo.so: cannot open shared object file: No such file or directory"),
