@@ -31,7 +31,7 @@ class Phase:
 
 
 class StopCallback(keras.callbacks.Callback):
-    """Raises Stopped after the batch in which a stop was requested.
+    """Raises Stopped after the call of TensorFlow, one to eight batches, in which a stop was requested.
 
     `model.stop_training` would record the incomplete epoch as a full one.
     """

@@ -215,8 +215,8 @@ class Pixels:
     """A source of images; the first epoch of the phase has the version `view`, each later epoch the next."""
 
     def __init__(self, images: np.ndarray, positions: np.ndarray, view: View, teacher: Teacher | None = None) -> None:
-        self._images, self._positions, self._first, self._teacher = images, positions, view, teacher
-        self.begin(0)
+        self._images, self._positions, self._teacher = images, positions, teacher
+        self._first = self._view = view
 
     def begin(self, epoch: int) -> None:
         """Start `epoch` of the phase, which selects the random numbers."""
